@@ -1,0 +1,26 @@
+"""The two ways bad input ends: a refusal that a person reads, and a quarantined sample."""
+
+
+class InputError(ValueError):
+    """Refuses an input: what was given, why it cannot be used, what to do about it."""
+
+    def __init__(self, value: str, reason: str, remedy: str) -> None:
+        super().__init__(f"{value}: {reason}. {remedy}.")
+        self.value, self.reason, self.remedy = value, reason, remedy
+
+    def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:
+        return type(self), (self.value, self.reason, self.remedy)
+
+
+class SampleRejected(Exception):
+    """Sends one sample to quarantine; the rest of its shard goes on.
+
+    `reason` is a short stable code (`truncated_jpeg`), `detail` the sentence a person reads.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+    def __reduce__(self) -> tuple[type["SampleRejected"], tuple[str, str]]:
+        return type(self), (self.reason, self.detail)

@@ -1,0 +1,70 @@
+"""Reads what a user names: any fsspec URL or a plain path. Never executes or unpickles what it reads."""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import fsspec
+
+from schemas.errors import InputError
+
+MAX_BYTES = 2 * 1024**3
+"""A recipe's input larger than this is refused before it is read into memory."""
+
+
+def absolute(url: str) -> str:
+    """Makes a plain path absolute, so that it means the same on every worker; URLs stay."""
+    return url if "://" in url or "::" in url else str(Path(url).expanduser().absolute())
+
+
+def read_bytes(url: str) -> bytes:
+    """Reads a whole file.
+
+    Raises:
+        InputError: unreachable, missing, a folder, or larger than `MAX_BYTES`.
+    """
+    try:
+        with fsspec.open(url, "rb") as file:
+            data: bytes = file.read(MAX_BYTES + 1)
+    except FileNotFoundError as error:
+        raise InputError(url, "no such file", "Check the path or URL") from error
+    except (OSError, ValueError, ImportError) as error:
+        why = str(error) or type(error).__name__
+        raise InputError(
+            url, f"cannot be read ({why})", "Check the URL, the network and the credentials"
+        ) from error
+    if len(data) > MAX_BYTES:
+        raise InputError(url, "is larger than 2 GiB", "Name the right file")
+    return data
+
+
+def list_files(url: str, suffix: str) -> list[str]:
+    """Lists the files ending in `suffix` directly under a folder URL, sorted; [] where there are none."""
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+        found = [fs.unstrip_protocol(p) for p in fs.ls(path, detail=False) if p.endswith(suffix)]
+    except (OSError, ValueError, ImportError) as error:
+        raise InputError(
+            url, f"cannot be listed ({error})", "Check the URL, the network and the credentials"
+        ) from error
+    return sorted(str(p) for p in found)
+
+
+def digest(data: bytes) -> str:
+    """Returns the sha256 of bytes in hex: the identity of every input."""
+    return hashlib.sha256(data).hexdigest()
+
+
+@contextmanager
+def local_copy(data: bytes, suffix: str) -> Iterator[Path]:
+    """Lends the bytes as a private local file, for libraries that only open paths."""
+    handle, name = tempfile.mkstemp(suffix=suffix)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
