@@ -1,0 +1,83 @@
+"""From a YAML document and `--set a.b=c` words to a typed recipe; every refusal names the place."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from schemas import files
+from schemas.errors import InputError
+
+
+def load(name_or_url: str, folder: Path) -> dict[str, Any]:
+    """Loads a shipped recipe by name, or any YAML file by path or URL.
+
+    Raises:
+        InputError: neither a shipped name nor a readable YAML mapping.
+    """
+    shipped = folder / f"{name_or_url}.yaml"
+    is_name = "/" not in name_or_url and not name_or_url.endswith((".yaml", ".yml"))
+    if is_name and not shipped.is_file():
+        names = ", ".join(sorted(p.stem for p in folder.glob("*.yaml")))
+        raise InputError(
+            name_or_url, "is no shipped recipe", f"Use one of {names}, or a .yaml file"
+        )
+    data = shipped.read_bytes() if is_name else files.read_bytes(name_or_url)
+    try:
+        document = yaml.safe_load(data)
+    except yaml.YAMLError as error:
+        raise InputError(name_or_url, f"is not YAML ({error})", "Mend the file") from error
+    if not isinstance(document, dict):
+        raise InputError(name_or_url, "holds no mapping", "Write `key: value` lines")
+    return document
+
+
+def override(document: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
+    """Returns the document with `a.b=c` words applied; values are YAML.
+
+    Raises:
+        InputError: a word without `=`, or a path through something that is no mapping.
+    """
+    result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(document))
+    for word in words:
+        path, equals, text = word.partition("=")
+        if not equals or not path:
+            raise InputError(f"--set {word}", "is no assignment", "Write --set a.b=value")
+        *parents, last = path.split(".")
+        node = result
+        for part in parents:
+            node = node.setdefault(part, {})
+            if not isinstance(node, dict):
+                raise InputError(f"--set {word}", f"`{part}` is no mapping", "Check the path")
+        try:
+            node[last] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise InputError(
+                f"--set {word}", f"is not YAML ({error})", "Quote the value"
+            ) from error
+    return result
+
+
+def validate(kind: Any, document: dict[str, Any], where: str) -> Any:
+    """Turns a document into a typed recipe.
+
+    Raises:
+        InputError: every fault at once, each with its path in the document.
+    """
+    try:
+        value = TypeAdapter(kind).validate_python(document)
+    except ValidationError as error:
+        faults = "; ".join(
+            f"{'.'.join(str(p) for p in fault['loc']) or 'document'}: {fault['msg']}"
+            f" (given: {_shorten(fault['input'])})"
+            for fault in error.errors()
+        )
+        raise InputError(where, faults, "Correct these keys") from error
+    return value
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,287 @@
+"""One dataset on one URL: whole Zarr groups written once, small immutable objects, an exclusive create.
+
+The only file that touches Zarr. A shard is assembled in memory, its objects are put in any order and its
+root `zarr.json` last, so a group that opens is whole. No object is ever changed: its name says its content.
+"""
+
+import functools
+import json
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import numpy as np
+import obstore
+import zarr
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
+from zarr.codecs import ZstdCodec
+from zarr.core.buffer import default_buffer_prototype
+
+from schemas import files
+from schemas.errors import InputError
+from schemas.layout import ARRAYS
+from schemas.shards import ShardContents
+from schemas.skeleton import SkeletonSpec
+
+log = logging.getLogger(__name__)
+_MEMORY: dict[str, MemoryStore] = {}
+_SHARD = re.compile(r"^shards/([0-9a-f]{64})/zarr\.json$")
+_NAMES = frozenset(spec.name for spec in ARRAYS) | {"image", "image_offset"}
+_MAX_ARRAY_BYTES = 4 * 1024**3
+"""A stranger's shard that claims a larger array is refused before memory is allocated."""
+
+
+@functools.lru_cache(maxsize=64)
+def _backend(url: str) -> ObjectStore:
+    try:
+        if url.startswith("memory://"):
+            return _MEMORY.setdefault(url, MemoryStore())
+        if "://" not in url or url.startswith("file://"):
+            return LocalStore(files.absolute(url.removeprefix("file://")), mkdir=True)
+        retry: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
+        options: Any = {"timeout": "120s", "connect_timeout": "5s", "allow_http": True}
+        store: ObjectStore = from_url(url, client_options=options, retry_config=retry)
+    except (BaseError, OSError, ValueError) as error:
+        raise InputError(
+            url,
+            f"is no store that can be opened ({_first_line(error)})",
+            "Write a path, file://, "
+            "s3://, gs://, az:// or memory:// URL and set the provider's usual environment variables",
+        ) from error
+    return store
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+@dataclass(frozen=True)
+class Store:
+    """A dataset's URL with the verbs that are safe on every object store. Picklable; opens lazily."""
+
+    url: str
+
+    @property
+    def _objects(self) -> ObjectStore:
+        return _backend(self.url)
+
+    @contextmanager
+    def _guard(self, action: str) -> Iterator[None]:
+        """Turns a store's failure into one paragraph; a missing object stays FileNotFoundError."""
+        try:
+            yield
+        except (FileNotFoundError, AlreadyExistsError):
+            raise
+        except (BaseError, OSError) as error:
+            raise InputError(
+                self.url,
+                f"the store failed to {action} ({_first_line(error)})",
+                "Check the URL, the credentials, the network and the free space, then run the same "
+                "command again: finished shards are kept",
+            ) from error
+
+    def get_bytes(self, path: str) -> bytes:
+        """Reads one object; FileNotFoundError where there is none."""
+        with self._guard(f"read {path}"):
+            return bytes(obstore.get(self._objects, path).bytes())
+
+    def put_bytes(self, path: str, data: bytes) -> None:
+        """Writes one object whole; readers see the old state or the new one."""
+        with self._guard(f"write {path}"):
+            obstore.put(self._objects, path, data)
+
+    def create_bytes(self, path: str, data: bytes) -> bool:
+        """Writes one object only if its name is free; says whether this call made it."""
+        with self._guard(f"create {path}"):
+            try:
+                obstore.put(self._objects, path, data, mode="create")
+            except AlreadyExistsError:
+                return False
+            return True
+
+    def list_paths(self, prefix: str) -> list[str]:
+        """Lists every object under a prefix, sorted."""
+        with self._guard(f"list {prefix}"):
+            return sorted(o["path"] for batch in obstore.list(self._objects, prefix) for o in batch)
+
+    def action_keys(self) -> set[str]:
+        """Returns the action keys of all whole shards, by one listing."""
+        matches = (_SHARD.match(path) for path in self.list_paths("shards"))
+        return {m.group(1) for m in matches if m}
+
+    def write_shard(
+        self,
+        action_key: str,
+        contents: ShardContents,
+        receipt: Callable[[int, dict[str, str]], dict[str, Any]],
+    ) -> tuple[int, dict[str, str]]:
+        """Writes one whole shard; the root metadata, which makes it visible, goes last.
+
+        Args:
+            action_key: the shard's name.
+            contents: images and arrays.
+            receipt: given the bytes and digests of the data objects, returns the JSON attributes to
+                store in the root metadata (so that a shard describes itself).
+
+        Returns:
+            Bytes and sha256 of every object, by path inside the shard.
+        """
+        objects = _encode(contents)
+        digests = {path: files.digest(data) for path, data in sorted(objects.items())}
+        size = sum(len(data) for data in objects.values())
+        root = _with_attributes(objects.pop("zarr.json"), receipt(size, dict(digests)))
+        base = f"shards/{action_key}"
+        with ThreadPoolExecutor(8) as pool:
+            list(
+                pool.map(lambda item: self.put_bytes(f"{base}/{item[0]}", item[1]), objects.items())
+            )
+        self.put_bytes(f"{base}/zarr.json", root)
+        return size, digests | {"zarr.json": files.digest(root)}
+
+    def read_arrays(self, action_key: str, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Reads whole arrays of a shard, all objects at once; `image` comes as the flat JPEG bytes.
+
+        Raises:
+            FileNotFoundError: no whole shard of that name.
+            InputError: the shard is not one of ours, or claims absurd sizes.
+        """
+        unknown = set(names) - _NAMES
+        if unknown:
+            raise ValueError(f"no such arrays: {sorted(unknown)}")
+        meta = self._root(action_key).get("consolidated_metadata", {}).get("metadata", {})
+        with ThreadPoolExecutor(8) as pool:
+            arrays = pool.map(lambda name: self._read_array(action_key, name, meta), names)
+            return dict(zip(names, arrays, strict=True))
+
+    def read_attributes(self, action_key: str) -> dict[str, Any]:
+        """Returns the JSON that a shard says of itself: key, rows, digests, statistics, tables, …."""
+        attributes = self._root(action_key).get("attributes", {}).get("kineforge")
+        if not isinstance(attributes, dict):
+            raise InputError(
+                f"{self.url}/shards/{action_key}", "is no Kineforge shard", "Check the URL"
+            )
+        return attributes
+
+    def _root(self, action_key: str) -> dict[str, Any]:
+        data = self.get_bytes(f"shards/{action_key}/zarr.json")
+        try:
+            root = json.loads(data)
+        except ValueError as error:
+            raise InputError(
+                f"{self.url}/shards/{action_key}",
+                "holds broken metadata",
+                "Delete it and build again",
+            ) from error
+        return root if isinstance(root, dict) else {}
+
+    def _read_array(self, action_key: str, name: str, meta: Mapping[str, Any]) -> np.ndarray:
+        where = f"{self.url}/shards/{action_key}/{name}"
+        try:
+            entry = meta[name]
+            shape = tuple(int(n) for n in entry["shape"])
+            itemsize = np.dtype(entry["data_type"]).itemsize
+        except (KeyError, TypeError, ValueError) as error:
+            raise InputError(where, "is missing or malformed", "Build the shard again") from error
+        if (
+            any(n < 0 for n in shape)
+            or int(np.prod(shape, dtype=object)) * itemsize > _MAX_ARRAY_BYTES
+        ):
+            raise InputError(where, f"claims the absurd shape {shape}", "Do not trust this dataset")
+        if 0 in shape:
+            return np.empty(shape, entry["data_type"])
+        with self._guard(f"read {name}"):
+            if name == "image":
+                data = obstore.get(self._objects, f"shards/{action_key}/image/c/0").bytes()
+                return np.frombuffer(memoryview(data), np.uint8)
+            chunk = "/".join(["c", *("0" for _ in shape)])
+            raw = bytes(obstore.get(self._objects, f"shards/{action_key}/{name}/{chunk}").bytes())
+        return _decode_chunk(name, entry, raw)
+
+    def put_skeleton(self, spec: SkeletonSpec) -> None:
+        """Stores a skeleton under its fingerprint."""
+        self.create_bytes(f"skeletons/{spec.fingerprint}.json", spec.to_json().encode())
+
+    def read_skeleton(self, fingerprint: str) -> SkeletonSpec:
+        """Reads a skeleton back and checks that it is the one named.
+
+        Raises:
+            InputError: it is not.
+        """
+        spec = SkeletonSpec.from_json(self.get_bytes(f"skeletons/{fingerprint}.json").decode())
+        if spec.fingerprint != fingerprint:
+            raise InputError(
+                fingerprint, "the stored skeleton has another fingerprint", "Build again"
+            )
+        return spec
+
+    def put_model(self, osim: bytes) -> str:
+        """Stores an `.osim` under its sha256 and returns that."""
+        digest = files.digest(osim)
+        self.create_bytes(f"models/{digest}.osim", osim)
+        return digest
+
+    def read_model(self, digest: str) -> bytes:
+        """Reads the `.osim` of that sha256."""
+        return self.get_bytes(f"models/{digest}.osim")
+
+
+def _encode(contents: ShardContents) -> dict[str, bytes]:
+    """Lays the shard out as Zarr v3 objects, by path; every array is exactly one chunk."""
+    memory = zarr.storage.MemoryStore()
+    group = zarr.create_group(memory, zarr_format=3)
+    sizes = np.array([len(image) for image in contents.images], dtype="u8")
+    offsets = np.concatenate([[0], np.cumsum(sizes)])
+    if offsets[-1] >= 2**32:
+        raise InputError("shard_samples", "a shard's images exceed 4 GiB", "Lower shard_samples")
+    flat = np.frombuffer(b"".join(contents.images), np.uint8)
+    _add(group, "image", flat, compress=False)
+    _add(group, "image_offset", offsets.astype("u4"), compress=True)
+    for spec in ARRAYS:
+        _add(
+            group,
+            spec.name,
+            contents.arrays[spec.name].astype(spec.dtype, copy=False),
+            compress=True,
+        )
+    with warnings.catch_warnings():
+        # Inline consolidated metadata is Zarr's own convention for v3, and all our readers know it.
+        warnings.filterwarnings("ignore", message="Consolidated metadata")
+        zarr.consolidate_metadata(memory)
+    return {path: data.to_bytes() for path, data in memory._store_dict.items()}
+
+
+def _add(group: zarr.Group, name: str, values: np.ndarray, compress: bool) -> None:
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=tuple(max(1, n) for n in values.shape),
+        dtype=values.dtype,
+        compressors=[ZstdCodec(level=3)] if compress else None,
+        config={"write_empty_chunks": True},
+    )
+    array[...] = values
+
+
+def _with_attributes(root: bytes, attributes: dict[str, Any]) -> bytes:
+    document = json.loads(root)
+    document["attributes"] = {"kineforge": attributes}
+    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+
+
+def _decode_chunk(name: str, entry: Mapping[str, Any], raw: bytes) -> np.ndarray:
+    """Decodes a one-chunk array with Zarr itself, from a store that holds just this array."""
+    prototype = default_buffer_prototype()
+    chunk = "/".join(["c", *("0" for _ in entry["shape"])])
+    held = {
+        "zarr.json": prototype.buffer.from_bytes(json.dumps(dict(entry)).encode()),
+        chunk: prototype.buffer.from_bytes(raw),
+    }
+    array = zarr.open_array(zarr.storage.MemoryStore(held), mode="r")
+    return np.asarray(array[...])
