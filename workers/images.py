@@ -1,0 +1,159 @@
+"""Pictures in and out: JPEG by simplejpeg, other formats and affine resampling by OpenCV.
+
+A picture is (h, w, 3) u1, sRGB, row 0 at the top; the centre of its first pixel is (0, 0). EXIF orientation
+is ignored, as by COCO's annotators' tools: width and height are those of the stored raster.
+"""
+
+import struct
+
+import cv2
+import numpy as np
+import simplejpeg
+from numpy.typing import NDArray
+
+from schemas.errors import SampleRejected
+
+Picture = NDArray[np.uint8]
+
+MAX_PIXELS = 64 * 1024 * 1024
+"""A header that announces more is refused before anything is allocated."""
+
+cv2.setNumThreads(
+    1
+)  # parallelism is one worker process per core; a pool inside each would fight it
+
+
+def decode(data: bytes) -> Picture:
+    """Decodes a whole JPEG, PNG or WebP file to RGB; grey and CMYK pictures are converted.
+
+    Raises:
+        SampleRejected: `truncated_jpeg` (bytes are missing at the end), `corrupt_jpeg` (libjpeg warns),
+            `truncated_image`, `not_an_image`, `too_large` (over `MAX_PIXELS`).
+    """
+    if data[:3] == b"\xff\xd8\xff":
+        return _decode_jpeg(data)
+    width, height = _png_or_webp_size(data)
+    _refuse_absurd(width, height)
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        picture = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
+    except cv2.error as error:
+        raise SampleRejected("not_an_image", f"OpenCV: {error.err}") from error
+    if picture is None or picture.shape != (height, width, 3):
+        raise SampleRejected("not_an_image", "the header is followed by no such picture")
+    return np.asarray(picture, dtype=np.uint8)
+
+
+def encode(rgb: Picture, quality: int) -> bytes:
+    """Encodes (h, w, 3) as a baseline JPEG with 4:2:0 chroma, the phones' choice; same pixels, same bytes."""
+    contiguous = np.ascontiguousarray(rgb, dtype=np.uint8)
+    data: bytes = simplejpeg.encode_jpeg(contiguous, quality, "RGB", "420")
+    return data
+
+
+def warp(rgb: Picture, A_out_from_in: NDArray[np.float64], width: int, height: int) -> Picture:
+    """Resamples by an affine (3, 3) between pixel centres; black outside the picture.
+
+    Bilinear; where the affine shrinks, the picture is first averaged over areas to the output's
+    resolution, so that no detail aliases.
+    """
+    x0, y0, x1, y1 = _needed(A_out_from_in, width, height, rgb.shape[1], rgb.shape[0])
+    if x1 <= x0 or y1 <= y0:
+        return np.zeros((height, width, 3), np.uint8)
+    part, A_part_from_in = rgb[y0:y1, x0:x1], np.eye(3)
+    A_part_from_in[:2, 2] = -x0, -y0
+    small, A_small_from_part = _shrink(part, np.linalg.norm(A_out_from_in[:2, :2], axis=0))
+    A_out_from_small = A_out_from_in @ np.linalg.inv(A_small_from_part @ A_part_from_in)
+    result = cv2.warpAffine(
+        small,
+        A_out_from_small[:2],
+        (width, height),
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(0, 0, 0),
+    )
+    return np.asarray(result, dtype=np.uint8)
+
+
+def _needed(
+    A_out_from_in: NDArray[np.float64], width: int, height: int, in_width: int, in_height: int
+) -> tuple[int, int, int, int]:
+    """Returns the part x0, y0, x1, y1 of the input that the output can see, with a pixel to spare."""
+    corners = np.array([[-1, -1], [width, -1], [-1, height], [width, height]], dtype=np.float64)
+    A_in_from_out = np.linalg.inv(A_out_from_in)
+    seen = corners @ A_in_from_out[:2, :2].T + A_in_from_out[:2, 2]
+    low = np.clip(np.floor(seen.min(axis=0)) - 1, 0, (in_width, in_height)).astype(int)
+    high = np.clip(np.ceil(seen.max(axis=0)) + 2, 0, (in_width, in_height)).astype(int)
+    return int(low[0]), int(low[1]), int(high[0]), int(high[1])
+
+
+def _shrink(rgb: Picture, scale_xy: NDArray[np.float64]) -> tuple[Picture, NDArray[np.float64]]:
+    """Averages areas down to about `scale_xy` (<= 1) of the size; returns it and `A_small_from_in`."""
+    size = np.array([rgb.shape[1], rgb.shape[0]], dtype=np.float64)
+    target = np.maximum(np.ceil(size * np.minimum(scale_xy, 1.0)), 1.0)
+    A = np.diag([*(target / size), 1.0])
+    A[:2, 2] = 0.5 * target / size - 0.5
+    if np.array_equal(target, size):
+        return rgb, A
+    small = cv2.resize(rgb, (int(target[0]), int(target[1])), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.uint8), A
+
+
+def _decode_jpeg(data: bytes) -> Picture:
+    try:
+        height, width, space, _ = simplejpeg.decode_jpeg_header(data)
+        _refuse_absurd(width, height)
+        if space in ("CMYK", "YCCK"):
+            return _rgb_from_cmyk(simplejpeg.decode_jpeg(data, "CMYK", strict=True), data)
+        rgb: Picture = simplejpeg.decode_jpeg(data, "RGB", strict=True)
+    except ValueError as error:
+        if "Premature end" in str(error) or b"\xff\xd9" not in data[-(1 << 16) :]:
+            raise SampleRejected("truncated_jpeg", "the file ends before its picture") from error
+        raise SampleRejected("corrupt_jpeg", f"libjpeg: {error}") from error
+    return rgb
+
+
+def _rgb_from_cmyk(cmyk: Picture, data: bytes) -> Picture:
+    """Multiplies the inks; Adobe's files (the only usual ones) store paper, not ink, as 255."""
+    light = cmyk if b"Adobe\x00" in data[: 1 << 16] else 255 - cmyk
+    product = light[..., :3].astype(np.uint16) * light[..., 3:]
+    return np.asarray((product + 127) // 255, dtype=np.uint8)
+
+
+def _png_or_webp_size(data: bytes) -> tuple[int, int]:
+    """Reads width and height from the header, and refuses files whose end is missing."""
+    whole = True
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and data[12:16] == b"IHDR" and len(data) >= 24:
+        size = struct.unpack(">II", data[16:24])
+        whole = b"IEND" in data[-(1 << 12) :]
+    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP" and len(data) >= 30:
+        size = _webp_size(data)
+        whole = len(data) >= struct.unpack("<I", data[4:8])[0] + 8
+    else:
+        raise SampleRejected("not_an_image", "neither JPEG nor PNG nor WebP")
+    if not whole:
+        raise SampleRejected("truncated_image", "the file ends before its picture")
+    return int(size[0]), int(size[1])
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Reads the canvas from the first chunk (RFC 9649)."""
+    kind = data[12:16]
+    if kind == b"VP8X":
+        return (
+            1 + int.from_bytes(data[24:27], "little"),
+            1 + int.from_bytes(data[27:30], "little"),
+        )
+    if kind == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    width, height = struct.unpack("<HH", data[26:30])
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _refuse_absurd(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        detail = f"{width} x {height} pixels; the limit is {MAX_PIXELS} in all"
+        raise SampleRejected("too_large", detail)
+    if width < 1 or height < 1:
+        raise SampleRejected("not_an_image", f"{width} x {height} pixels")
