@@ -83,7 +83,7 @@ class Optimiser(Frozen):
     clip_norm: float | None = Field(default=None, gt=0)
 
 
-class Stream(Frozen):
+class Streaming(Frozen):
     """How samples reach the net."""
 
     lanes: int = Field(default=24, ge=1)
@@ -92,7 +92,7 @@ class Stream(Frozen):
     """Samples of a lane that are shuffled together."""
     threads: int = Field(default=2, ge=1)
     cache_mb: int = Field(default=1024, ge=1)
-    """Shards that are no longer needed are kept up to this size, for the next epoch."""
+    """Read shards are kept up to this size, for the next epoch; never less than the open windows need."""
 
 
 class FitRecipe(Frozen):
@@ -109,7 +109,7 @@ class FitRecipe(Frozen):
     optimiser: Optimiser = Optimiser()
     augment: Augment | None = Augment()
     """null trains on the plain crops."""
-    stream: Stream = Stream()
+    stream: Streaming = Streaming()
     validate_every: int = Field(default=1, ge=1)
     """Epochs between validations; each writes a checkpoint, as does the last epoch."""
     checkpoint_steps: int | None = Field(default=None, ge=1)

@@ -1,7 +1,7 @@
 """What a net is trained for: the seam between the loop, which knows no task, and the tasks, which know no loop.
 
-The loop draws a `Batch`, lets the task prepare it, runs the net on `prepared["image"]`, and asks the task for
-the loss, the prediction and the measurements. A task is immutable; everything that learns is in its net.
+The loop draws a `Batch`, lets the task prepare it and run the net on it, and asks the task for the loss, the
+prediction and the measurements. A task is immutable; everything that learns is in its net.
 """
 
 from collections.abc import Callable, Mapping
@@ -73,6 +73,10 @@ class Task(Protocol):
 
         Called from several threads at once; must not touch shared state.
         """
+        ...
+
+    def run(self, net: nn.Module, prepared: Prepared) -> Output:
+        """Calls the net with what it takes of `prepared`; mostly `net(prepared["image"])`."""
         ...
 
     def loss(self, output: Output, prepared: Prepared) -> dict[str, Tensor]:
