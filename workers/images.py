@@ -4,14 +4,19 @@ A picture is (h, w, 3) u1, sRGB, row 0 at the top; the centre of its first pixel
 is ignored, as by COCO's annotators' tools: width and height are those of the stored raster.
 """
 
+import posixpath
 import struct
+import zipfile
+from typing import Any
 
 import cv2
+import fsspec
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from schemas.errors import SampleRejected
+from schemas import files
+from schemas.errors import InputError, SampleRejected
 
 Picture = NDArray[np.uint8]
 
@@ -21,6 +26,78 @@ MAX_PIXELS = 64 * 1024 * 1024
 cv2.setNumThreads(
     1
 )  # parallelism is one worker process per core; a pool inside each would fight it
+
+
+class Folder:
+    """A folder of pictures on any fsspec URL: a path, `s3://bucket/val2017`, `zip://images::file:///a.zip`.
+
+    Raises:
+        InputError: the URL cannot be opened or is no folder.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        remedy = "Name the folder that holds the pictures; check the network and the credentials"
+        try:
+            self._fs, path = fsspec.core.url_to_fs(url)
+            self._root = path.rstrip("/")
+            reachable = self._fs.protocol in ("http", "https") or self._fs.isdir(path)
+        except (OSError, ValueError, ImportError, zipfile.BadZipFile) as error:
+            why = str(error) or type(error).__name__
+            raise InputError(url, f"cannot be opened ({why})", remedy) from error
+        if not reachable:
+            raise InputError(url, "is no folder that can be reached", remedy)
+        self._listed: dict[str, dict[str, dict[str, Any]]] = {}
+
+    def read(self, name: str) -> bytes:
+        """Reads one file; a failing network raises OSError, so that the engine tries again.
+
+        Raises:
+            SampleRejected: `missing_image`, `unreadable_image`.
+        """
+        try:
+            data: bytes = self._fs.cat_file(self._path(name))
+        except (FileNotFoundError, KeyError) as error:
+            raise SampleRejected("missing_image", f"{name} is not in {self.url}") from error
+        except (PermissionError, IsADirectoryError, zipfile.BadZipFile) as error:
+            raise SampleRejected("unreadable_image", f"{name}: {error}") from error
+        return data
+
+    def identity(self, name: str) -> str:
+        """Returns what changes when the file's content does, "" where the file is missing.
+
+        The store's own checksum where a listing gives one, else sha256 for local files, else size and time.
+        """
+        parent, base = posixpath.split(self._path(name))
+        if parent not in self._listed:
+            self._listed[parent] = self._list(parent)
+        info = self._listed[parent].get(base)
+        if info is None:
+            return ""
+        for field in ("ETag", "etag", "md5Hash", "content_md5", "CRC"):
+            if info.get(field):
+                return f"{field}:{info[field]}:{info.get('size')}"
+        if "file" in self._fs.protocol or "memory" in self._fs.protocol:
+            return f"sha256:{files.digest(self._fs.cat_file(self._path(name)))}"
+        when = info.get("LastModified") or info.get("last_modified") or info.get("mtime")
+        return f"size:{info.get('size')}:{when}"
+
+    def _path(self, name: str) -> str:
+        if not name or name.startswith("/") or "\\" in name or ".." in name.split("/"):
+            raise SampleRejected("bad_file_name", f"{name!r} does not stay inside the folder")
+        return f"{self._root}/{name}" if self._root else name
+
+    def _list(self, parent: str) -> dict[str, dict[str, Any]]:
+        try:
+            rows = self._fs.ls(parent, detail=True)
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            remedy = "Check the network and the credentials"
+            raise InputError(
+                f"{self.url} ({parent})", f"cannot be listed ({error})", remedy
+            ) from error
+        return {posixpath.basename(row["name"]): row for row in rows if row["type"] == "file"}
 
 
 def decode(data: bytes) -> Picture:

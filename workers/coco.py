@@ -1,0 +1,381 @@
+"""COCO keypoint annotations to shards of person crops, in the same array layout as the synthetic source.
+
+Pixels: COCO writes keypoints as pixel indices, which is this project's rule (the first pixel's centre is
+(0, 0)), but boxes from the outer corner of the first pixel; so boxes move by -0.5 on the way in.
+A person is one annotation; what a split never divides is its image.
+"""
+
+import contextlib
+import functools
+import io
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import fsspec
+import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
+
+from schemas import files, layout
+from schemas.errors import InputError, SampleRejected
+from schemas.geometry import affine_from_box, apply_affine, fit_box
+from schemas.keypoints import LOWER_INDICES, Visibility
+from schemas.recipes import CocoRecipe
+from schemas.shards import Quarantined, ShardContents, ShardKey, Split, unit_hash
+from workers import images
+
+_LOWER = list(LOWER_INDICES)
+_FROM_V = np.array([Visibility.UNLABELLED, Visibility.OCCLUDED, Visibility.VISIBLE], dtype=np.uint8)
+_READ_AHEAD = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class Image:
+    """One picture as the annotation file describes it; `width` is 0 where it does not."""
+
+    image_id: int
+    file_name: str
+    width: int
+    height: int
+    licence: int
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Person:
+    """One annotation; NaN where the file holds no usable number."""
+
+    annotation_id: int
+    image_id: int
+    box: NDArray[np.float64]
+    """x, y, w, h in px, from the outer corner of the first pixel (COCO's own)."""
+    area: float
+    keypoints: NDArray[np.float64]
+    """(17, 3): x, y in px and v (0 not labelled, 1 hidden, 2 visible)."""
+
+    @property
+    def readable(self) -> bool:
+        """Says whether v is known and every labelled point has a place."""
+        v = self.keypoints[:, 2]
+        return bool(np.isin(v, (0, 1, 2)).all() and np.isfinite(self.keypoints[v > 0]).all())
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CocoIndex:
+    """The persons that a recipe selects, sorted by (image, annotation), and where their pictures are."""
+
+    persons: tuple[Person, ...]
+    pictures: dict[int, Image]
+    folder: images.Folder
+
+    @functools.cached_property
+    def by_id(self) -> dict[int, Person]:
+        """Returns the selected persons by annotation id."""
+        return {person.annotation_id: person for person in self.persons}
+
+    def members(self, key: ShardKey) -> list[Person]:
+        """Returns a shard's persons in order.
+
+        Raises:
+            InputError: the annotation file is no longer the one that was planned with.
+        """
+        missing = [m for m in key.members if m not in self.by_id]
+        if missing:
+            why = f"annotation {missing[0]} and {len(missing) - 1} others are no longer selected"
+            raise InputError(str(key), why, "The annotation file changed: plan again")
+        return [self.by_id[m] for m in key.members]
+
+
+def load(recipe: CocoRecipe) -> CocoIndex:
+    """Reads the annotation file and applies the subset rules; kept in memory while the file is unchanged.
+
+    Raises:
+        InputError: unreachable, not JSON, no person category, no keypoints, double ids, or no person left;
+            or the pictures' folder is unreachable.
+    """
+    try:
+        fs, path = fsspec.core.url_to_fs(recipe.annotations)
+        version = str(fs.ukey(path))
+    except (OSError, ValueError, ImportError):
+        version = ""  # reading it below gives the reason
+    return _load(recipe, version)
+
+
+@functools.lru_cache(maxsize=2)
+def _load(recipe: CocoRecipe, version: str) -> CocoIndex:
+    url = recipe.annotations
+    coco = _open(url, files.read_bytes(url))
+    categories = set(coco.getCatIds(catNms=["person"]))
+    if not categories:
+        raise InputError(url, "has no category `person`", "Name a person_keypoints file")
+    records = [a for a in coco.dataset["annotations"] if a.get("category_id") in categories]
+    if not any("keypoints" in record for record in records):
+        remedy = "Name a person_keypoints file, not an instances or captions file"
+        raise InputError(url, "its person annotations hold no `keypoints`", remedy)
+    if len(coco.anns) != len(coco.dataset["annotations"]):
+        raise InputError(url, "several annotations share one id", "Give each its own")
+    pictures = {int(i): _image(record) for i, record in coco.imgs.items()}
+    persons = _select(recipe, [_person(r) for r in records if not r.get("iscrowd")], pictures)
+    if not persons:
+        raise InputError(
+            url, "no person satisfies the recipe", "Relax subset, min_box_px or licences"
+        )
+    return CocoIndex(persons=persons, pictures=pictures, folder=images.Folder(recipe.images))
+
+
+def plan(recipe: CocoRecipe, index: CocoIndex) -> list[ShardKey]:
+    """Cuts the selected persons into shards whose borders depend on the images near them only.
+
+    A shard ends with an image whose hash says so once it is half full, and at the latest when it is full (an
+    image is never divided, so it may hold a few more); an added image thus changes its own shard, seldom the next.
+    """
+    shards: list[ShardKey] = []
+    splits: dict[Split, list[int]] = {"train": [], "val": [], "test": []}
+    for image_id, group in groupby(index.persons, key=lambda p: p.image_id):
+        split, ids = _split(recipe, image_id), [p.annotation_id for p in group]
+        members = splits[split]
+        members += ids
+        chance = 4 * len(ids) / recipe.shard_samples
+        ends = 2 * len(members) >= recipe.shard_samples and unit_hash("cut", image_id) < chance
+        if ends or len(members) >= recipe.shard_samples:
+            shards.append(_key(split, members))
+            splits[split] = []
+    shards += [_key(split, members) for split, members in splits.items() if members]
+    return shards
+
+
+def inputs(index: CocoIndex, key: ShardKey) -> dict[str, Any]:
+    """Returns as JSON everything outside the recipe that the shard's bytes depend on."""
+    persons = index.members(key)
+    return {
+        "persons": [
+            [p.annotation_id, p.image_id, *_plain([*p.box, p.area, *p.keypoints.flat])]
+            for p in persons
+        ],
+        "images": [
+            _image_inputs(index, image_id) for image_id in sorted({p.image_id for p in persons})
+        ],
+    }
+
+
+def make_shard(recipe: CocoRecipe, index: CocoIndex, key: ShardKey) -> ShardContents:
+    """Cuts, scales and encodes a shard's persons; whoever cannot be used is quarantined with the reason.
+
+    The crop is the square about the box's centre with `context` times the box's longer side, always stored
+    at `image_px`, so small persons are enlarged: batches then decode into one buffer, and a JPEG of
+    an enlarged picture is small.
+    """
+    rows: list[_Row] = []
+    rejected: list[Quarantined] = []
+    for person, picture in _with_pictures(index, index.members(key)):
+        try:
+            rows.append(_crop(recipe, index, person, picture))
+        except SampleRejected as error:
+            sample = f"annotation {person.annotation_id} in image {person.image_id}"
+            rejected.append(Quarantined(sample=sample, reason=error.reason, detail=error.detail))
+    arrays = layout.empty(layout.Sizes(), len(rows))
+    for i, row in enumerate(rows):
+        _fill({name: array[i : i + 1] for name, array in arrays.items()}, row)
+    return ShardContents(
+        images=[row.jpeg for row in rows],
+        arrays=arrays,
+        tables={"pictures": {str(r.image.image_id): r.image.file_name for r in rows}},
+        quarantine=tuple(rejected),
+        planned=len(key.members),
+    )
+
+
+def _open(url: str, data: bytes) -> COCO:
+    try:
+        document = json.loads(data)
+    except ValueError as error:
+        raise InputError(url, f"is not JSON ({error})", "Name a person_keypoints file") from error
+    if not isinstance(document, dict):
+        raise InputError(url, "is no COCO document", "Name a person_keypoints file")
+    missing = {"images", "annotations", "categories"} - document.keys()
+    if missing:
+        what = ", ".join(sorted(missing))
+        raise InputError(url, f"has no {what}", "Name a person_keypoints file")
+    coco = COCO()
+    coco.dataset = document
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
+            coco.createIndex()
+    except (KeyError, TypeError, AttributeError) as error:
+        why = f"has a record without its ids ({error!r})"
+        raise InputError(url, why, "Mend the annotation file") from error
+    return coco
+
+
+def _image(record: dict[str, Any]) -> Image:
+    def whole(name: str) -> int:
+        value = record.get(name)
+        return value if isinstance(value, int) else 0
+
+    return Image(
+        image_id=int(record["id"]),
+        file_name=str(record.get("file_name") or ""),
+        width=whole("width"),
+        height=whole("height"),
+        licence=whole("license"),
+    )
+
+
+def _person(record: dict[str, Any]) -> Person:
+    def numbers(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
+        try:
+            return np.array(value, dtype=np.float64).reshape(shape)
+        except (TypeError, ValueError):
+            return np.full(shape, np.nan)
+
+    return Person(
+        annotation_id=int(record["id"]),
+        image_id=int(record["image_id"]),
+        box=numbers(record.get("bbox"), (4,)),
+        area=float(numbers(record.get("area"), ())),
+        keypoints=numbers(record.get("keypoints"), (17, 3)),
+    )
+
+
+def _select(
+    recipe: CocoRecipe, persons: list[Person], pictures: dict[int, Image]
+) -> tuple[Person, ...]:
+    """Applies the subset rules; an unreadable annotation stays, to be quarantined where all can see it."""
+
+    def wanted(person: Person) -> bool:
+        v = person.keypoints[_LOWER, 2]
+        rules = {"lower_labelled": (v > 0).all(), "lower_visible": (v == 2).all()}
+        picture = pictures.get(person.image_id)
+        licence = picture.licence if picture else 0
+        return (
+            bool(rules.get(recipe.subset, (v > 0).any()) or not person.readable)
+            and not person.box[3] < recipe.min_box_px
+            and (recipe.licences is None or licence in recipe.licences)
+        )
+
+    chosen = [p for p in persons if wanted(p)]
+    if recipe.subset == "mini":
+        chosen.sort(key=lambda p: unit_hash(recipe.seed, "mini", p.annotation_id))
+        chosen = chosen[: recipe.mini_persons]
+    return tuple(sorted(chosen, key=lambda p: (p.image_id, p.annotation_id)))
+
+
+def _split(recipe: CocoRecipe, image_id: int) -> Split:
+    place = unit_hash(recipe.seed, "split", image_id)
+    if place < recipe.splits.train:
+        return "train"
+    return "val" if place < recipe.splits.train + recipe.splits.val else "test"
+
+
+def _key(split: Split, members: Sequence[int]) -> ShardKey:
+    return ShardKey(source="coco", lot="persons", split=split, members=tuple(members))
+
+
+def _plain(numbers: Sequence[float]) -> list[float | None]:
+    return [float(n) if np.isfinite(n) else None for n in numbers]
+
+
+def _image_inputs(index: CocoIndex, image_id: int) -> list[Any]:
+    image = index.pictures.get(image_id)
+    if image is None:
+        return [image_id]
+    try:
+        identity = index.folder.identity(image.file_name)
+    except SampleRejected as error:
+        identity = error.reason
+    return [image_id, image.file_name, image.width, image.height, image.licence, identity]
+
+
+def _with_pictures(
+    index: CocoIndex, persons: list[Person]
+) -> Iterator[tuple[Person, images.Picture | SampleRejected]]:
+    """Pairs each person with the decoded picture, decoding once an image; reads ahead, so a store may be far."""
+    groups = [(i, list(g)) for i, g in groupby(persons, key=lambda p: p.image_id)]
+    with ThreadPoolExecutor(8) as pool:
+        for start in range(0, len(groups), _READ_AHEAD):
+            part = groups[start : start + _READ_AHEAD]
+            fetched = pool.map(functools.partial(_fetch, index), [i for i, _ in part])
+            for (image_id, group), data in zip(part, fetched, strict=True):
+                picture = _decode(index.pictures, image_id, data)
+                yield from ((person, picture) for person in group)
+
+
+def _fetch(index: CocoIndex, image_id: int) -> bytes | SampleRejected:
+    try:
+        image = index.pictures.get(image_id)
+        if image is None:
+            raise SampleRejected("missing_image", f"the file describes no image {image_id}")
+        return index.folder.read(image.file_name)
+    except SampleRejected as error:
+        return error
+
+
+def _decode(
+    described: dict[int, Image], image_id: int, data: bytes | SampleRejected
+) -> images.Picture | SampleRejected:
+    if isinstance(data, SampleRejected):
+        return data
+    try:
+        picture = images.decode(data)
+    except SampleRejected as error:
+        return error
+    image = described[image_id]
+    height, width = picture.shape[:2]
+    if (width, height) != (image.width, image.height):
+        told = (
+            f"{image.file_name} is {width} x {height}, described as {image.width} x {image.height}"
+        )
+        return SampleRejected("size_mismatch", told)
+    return picture
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Row:
+    person: Person
+    image: Image
+    box_px: NDArray[np.float64]
+    """x, y, w, h in the source picture, pixel-centre rule."""
+    A_crop_from_source: NDArray[np.float64]
+    jpeg: bytes
+
+
+def _crop(
+    recipe: CocoRecipe, index: CocoIndex, person: Person, picture: images.Picture | SampleRejected
+) -> _Row:
+    if isinstance(picture, SampleRejected):
+        raise picture
+    image, side = index.pictures[person.image_id], recipe.image_px
+    if not person.readable:
+        raise SampleRejected("bad_keypoints", "not 17 triples of x, y and v in 0, 1, 2")
+    x, y, w, h = person.box
+    inside = w > 0 and h > 0 and x < image.width and y < image.height and x + w > 0 and y + h > 0
+    if not (np.isfinite(person.box).all() and inside):
+        raise SampleRejected("bad_box", f"{person.box.tolist()} holds nothing of the picture")
+    box_px = person.box - np.array([0.5, 0.5, 0.0, 0.0])
+    A = affine_from_box(fit_box(box_px, 1.0, recipe.context), side, side)
+    jpeg = images.encode(images.warp(picture, A, side, side), recipe.jpeg_quality)
+    return _Row(person=person, image=image, box_px=box_px, A_crop_from_source=A, jpeg=jpeg)
+
+
+def _fill(arrays: dict[str, np.ndarray], row: _Row) -> None:
+    """Writes one row of every array that a photograph has."""
+    person, A = row.person, row.A_crop_from_source
+    scale = A[0, 0]
+    v = person.keypoints[:, 2].astype(np.uint8)
+    labelled = v[_LOWER] > 0
+    corner = apply_affine(A, row.box_px[:2])
+    arrays["sample_id"][0] = person.annotation_id
+    arrays["group_id"][0] = person.image_id
+    arrays["box"][0] = [*corner, *(scale * row.box_px[2:])]
+    arrays["keypoints"][0] = np.where(
+        v[:, None] > 0, apply_affine(A, person.keypoints[:, :2]), np.nan
+    )
+    arrays["keypoint_visibility"][0] = _FROM_V[v]
+    arrays["A_crop_from_source"][0] = A
+    arrays["area"][0] = person.area * scale**2
+    arrays["licence"][0] = row.image.licence
+    if labelled.any():
+        arrays["occlusion"][0] = (v[_LOWER] == 1).sum() / labelled.sum()
