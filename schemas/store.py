@@ -169,6 +169,10 @@ class Store:
             )
         return attributes
 
+    def root_digest(self, action_key: str) -> str:
+        """Returns the sha256 of a shard's root metadata, which names all its other objects."""
+        return files.digest(self.get_bytes(f"shards/{action_key}/zarr.json"))
+
     def _root(self, action_key: str) -> dict[str, Any]:
         data = self.get_bytes(f"shards/{action_key}/zarr.json")
         try:

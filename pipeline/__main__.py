@@ -1,0 +1,167 @@
+"""python -m pipeline plan|build|info|preview|export …"""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+from pipeline import build, export, recipes, report
+from pipeline.executor import Executor, LocalExecutor, RayExecutor
+from schemas import files
+from schemas.errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; an input that is refused ends in one paragraph and exit status 2."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING)
+    try:
+        status: int = options.run(options)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; finished shards are kept, the same command goes on", file=sys.stderr)
+        return 130
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline", description="Build and show datasets."
+    )
+    parser.add_argument("--verbose", action="store_true", help="log every shard")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for name, run, text in (
+        ("plan", _plan, "say what a build would do"),
+        ("build", _build, "make what is missing and publish the dataset"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument(
+            "recipe", help="a shipped name (squat_small, coco_lower) or a YAML file"
+        )
+        command.add_argument(
+            "--to", required=True, metavar="URL", help="path, file://, s3://, gs://, az://"
+        )
+        command.add_argument("--set", action="append", default=[], metavar="a.b=c", dest="words")
+        command.add_argument("--json", action="store_true")
+        if name == "build":
+            command.add_argument("--engine", choices=("local", "ray"), default="ray")
+        command.set_defaults(run=run)
+    command = commands.add_parser("info", help="say what a dataset holds")
+    command.add_argument("url")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(run=_info)
+    command = commands.add_parser(
+        "preview", help="write one self-contained HTML page about a dataset"
+    )
+    command.add_argument("url")
+    command.add_argument("--out", default="preview.html", metavar="FILE")
+    command.set_defaults(run=_preview)
+    command = commands.add_parser("export", help="write a dataset in other tools' formats")
+    command.add_argument("url")
+    command.add_argument("--coco", metavar="FILE", help="COCO keypoints JSON, pictures beside it")
+    command.add_argument(
+        "--opensim", metavar="DIR", help="one .osim per subject and its .mot files"
+    )
+    command.add_argument("--video", metavar="DIR", help="one .mp4 per clip")
+    command.set_defaults(run=_export)
+    return parser
+
+
+def _plan(options: argparse.Namespace) -> int:
+    recipe = recipes.load(options.recipe, options.words)
+    planned = build.plan(recipe, files.absolute(options.to))
+    summary = {
+        "shards": len(planned.jobs),
+        "samples": planned.samples,
+        "missing_shards": len(planned.missing),
+        "missing_samples": sum(job.samples for job in planned.missing),
+        "missing": [str(job.key) for job in planned.missing],
+    }
+    if options.json:
+        print(json.dumps(summary, indent=1))
+    else:
+        print(
+            f"{recipe.name}: {summary['samples']} samples in {summary['shards']} shards; "
+            f"{summary['missing_samples']} samples in {summary['missing_shards']} shards to make"
+        )
+    return 0
+
+
+def _build(options: argparse.Namespace) -> int:
+    url = files.absolute(options.to)
+    if options.engine == "ray" and url.startswith("memory://"):
+        raise InputError(url, "Ray workers cannot see this process' memory", "Use --engine local")
+    recipe = recipes.load(options.recipe, options.words)
+    planned = build.plan(recipe, url)
+    executor: Executor = LocalExecutor() if options.engine == "local" else RayExecutor()
+    todo = sum(job.samples for job in planned.missing)
+    with tqdm(total=todo, unit="frame", desc=recipe.name, disable=not todo) as bar:
+        counts = {"quarantined": 0, "failed": 0}
+
+        def progress(rows: int, quarantined: int, failed: int) -> None:
+            counts["quarantined"] += quarantined
+            counts["failed"] += failed
+            bar.set_postfix(counts, refresh=False)
+            bar.update(rows + quarantined)
+
+        built = build.build(recipe, url, planned, executor, progress)
+    for failure in built.failures:
+        print(f"failed: {failure.job.key}: {failure.error}", file=sys.stderr)
+    if built.dataset is None:
+        print(
+            f"error: {len(built.failures)} of {len(planned.jobs)} shards failed; nothing was published, "
+            "finished shards are kept. Mend the cause and run the same command again.",
+            file=sys.stderr,
+        )
+        return 1
+    summary = report.info(url) | {"made_shards": built.made, "kept_shards": len(planned.present)}
+    if options.json:
+        print(json.dumps(summary, indent=1))
+    else:
+        print(
+            f"{recipe.name}: {built.made} shards made, {len(planned.present)} kept; "
+            f"{built.dataset.rows} samples, {built.dataset.bytes / 1e6:.1f} MB at {url}\n"
+            f"dataset {built.dataset.dataset_id}"
+        )
+    return 0
+
+
+def _info(options: argparse.Namespace) -> int:
+    found = report.info(files.absolute(options.url))
+    if options.json:
+        print(json.dumps(found, indent=1))
+    else:
+        for name, value in found.items():
+            print(f"{name:16} {value}")
+    return 0
+
+
+def _preview(options: argparse.Namespace) -> int:
+    report.preview(files.absolute(options.url), Path(options.out))
+    print(Path(options.out).absolute())
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    url = files.absolute(options.url)
+    if not (options.coco or options.opensim or options.video):
+        raise InputError(
+            "export", "names no format", "Add --coco FILE, --opensim DIR or --video DIR"
+        )
+    if options.coco:
+        print(export.export_coco(url, Path(options.coco)))
+    if options.opensim:
+        print(export.export_opensim(url, Path(options.opensim)))
+    if options.video:
+        print(export.export_video(url, Path(options.video)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

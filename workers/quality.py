@@ -1,0 +1,164 @@
+"""What a shard must prove before it is written, and the statistics that it carries along.
+
+A sample that fails is taken out and quarantined; bookkeeping that does not add up stops the shard.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas import geometry
+from schemas.shards import Quarantined, ShardContents
+from schemas.skeleton import SkeletonSpec
+from schemas.statistics import Histogram, Statistics
+
+REPROJECTION_PX = 0.01
+MARKER_M = 1e-5
+LIMIT_RAD = 1e-6
+MarkersOf = Callable[[NDArray[np.float64], NDArray[np.float32]], NDArray[np.float64]]
+"""Poses the model anew: (q (c,), scale (b, 3)) -> markers (m, 3), ground frame."""
+_ALWAYS_FINITE = ("box", "A_crop_from_source", "area", "occlusion")
+_FINITE_WITH_SKELETON = (
+    *("K", "T_cam_from_ground", "T_ground_from_root", "q", "scale", "joints_ground", "joints_cam"),
+    *("markers_ground", "markers_cam", "time", "anthropometry", "camera_yaw", "keypoints_cam"),
+)
+
+
+def checked(
+    contents: ShardContents, spec: SkeletonSpec | None, markers_of: MarkersOf | None
+) -> ShardContents:
+    """Returns the contents without the samples that fail a check; these join the quarantine.
+
+    Args:
+        contents: a shard before writing.
+        spec: its skeleton; None for COCO, whose labels have no model to hold them against.
+        markers_of: poses that skeleton anew from the stored numbers.
+
+    Raises:
+        RuntimeError: planned samples are neither written nor quarantined.
+    """
+    faults: dict[int, tuple[str, str]] = {}
+    _note(faults, *_finite(contents, spec))
+    if spec is not None and markers_of is not None:
+        _note(faults, *_reprojection(contents))
+        _note(faults, *_markers(contents, markers_of))
+        _note(faults, *_limits(contents, spec))
+    kept = without(contents, faults)
+    if kept.planned != len(kept.images) + len(kept.quarantine):
+        raise RuntimeError(
+            f"{kept.planned} samples planned, {len(kept.images)} made, {len(kept.quarantine)} quarantined"
+        )
+    return kept
+
+
+def without(contents: ShardContents, faults: dict[int, tuple[str, str]]) -> ShardContents:
+    """Takes rows out of a shard and into its quarantine."""
+    keep = [i for i in range(len(contents.images)) if i not in faults]
+    entries = tuple(
+        Quarantined(sample=str(int(contents.arrays["sample_id"][i])), reason=reason, detail=detail)
+        for i, (reason, detail) in sorted(faults.items())
+    )
+    return replace(
+        contents,
+        images=[contents.images[i] for i in keep],
+        arrays={name: values[keep] for name, values in contents.arrays.items()},
+        quarantine=contents.quarantine + entries,
+    )
+
+
+def _note(
+    faults: dict[int, tuple[str, str]],
+    reason: str,
+    bad: NDArray[np.bool_],
+    values: NDArray[np.float64],
+) -> None:
+    for i in np.flatnonzero(bad):
+        faults.setdefault(int(i), (reason, f"{values[i]:.6g}"))
+
+
+def _finite(
+    contents: ShardContents, spec: SkeletonSpec | None
+) -> tuple[str, NDArray[np.bool_], NDArray[np.float64]]:
+    names = _ALWAYS_FINITE + (_FINITE_WITH_SKELETON if spec is not None else ())
+    rows = len(contents.images)
+    broken = np.zeros(rows)
+    for name in names:
+        values = contents.arrays[name].reshape(rows, -1)
+        broken += (~np.isfinite(values)).sum(axis=1)
+    return "not_finite", broken > 0, broken
+
+
+def _reprojection(
+    contents: ShardContents,
+) -> tuple[str, NDArray[np.bool_], NDArray[np.float64]]:
+    arrays = contents.arrays
+    error = np.zeros(len(contents.images))
+    K, T = arrays["K"].astype(np.float64), arrays["T_cam_from_ground"]
+    for kind in ("joints", "markers"):
+        ground = arrays[f"{kind}_ground"].astype(np.float64)
+        pixels = geometry.project(K, geometry.transform_points(T, ground))
+        distance = np.linalg.norm(pixels - arrays[f"{kind}_px"], axis=-1)
+        # A point far outside the picture may project to thousands of pixels, where float32 is coarse.
+        near = np.abs(arrays[f"{kind}_px"]).max(axis=-1) < 4096
+        error = np.maximum(error, np.where(near, distance, 0.0).max(axis=-1, initial=0.0))
+    return "reprojection_px", error > REPROJECTION_PX, error
+
+
+def _markers(
+    contents: ShardContents, markers_of: MarkersOf
+) -> tuple[str, NDArray[np.bool_], NDArray[np.float64]]:
+    arrays = contents.arrays
+    error = np.zeros(len(contents.images))
+    for i in range(len(error)):
+        again = markers_of(arrays["q"][i], arrays["scale"][i])
+        error[i] = np.abs(again - arrays["markers_ground"][i]).max(initial=0.0)
+    return "marker_vs_model_m", error > MARKER_M, error
+
+
+def _limits(
+    contents: ShardContents, spec: SkeletonSpec
+) -> tuple[str, NDArray[np.bool_], NDArray[np.float64]]:
+    low = np.array([c.range[0] for c in spec.coordinates])
+    high = np.array([c.range[1] for c in spec.coordinates])
+    q = contents.arrays["q"]
+    over = np.maximum(low - q, q - high).max(axis=1, initial=0.0)
+    return "joint_limit_rad", over > LIMIT_RAD, over
+
+
+def statistics(contents: ShardContents, spec: SkeletonSpec | None) -> Statistics:
+    """Counts what the preview shows; adds up over shards."""
+    arrays = contents.arrays
+    histograms = {"occlusion": Histogram.of(arrays["occlusion"], "share", 0.0, 1.0, 7)}
+    if spec is not None:
+        stature, mass = arrays["anthropometry"][:, 0], arrays["anthropometry"][:, 1]
+        histograms |= {
+            "knee_flexion": Histogram.of(
+                _angles(arrays["q"], spec, "knee_angle"), "deg", -10, 150, 32
+            ),
+            "hip_flexion": Histogram.of(
+                _angles(arrays["q"], spec, "hip_flexion"), "deg", -40, 140, 36
+            ),
+            "camera_yaw": Histogram.of(np.degrees(arrays["camera_yaw"]), "deg", -180, 180, 36),
+            "stature": Histogram.of(stature, "m", 1.3, 2.1, 32),
+            "bmi": Histogram.of(mass / stature**2, "kg/m^2", 14, 44, 30),
+        }
+    distances = np.array(list(_skin_distances(contents)), dtype=np.float64) * 1000.0
+    if distances.size:
+        histograms["skin_to_joint"] = Histogram.of(distances, "mm", 0, 50, 25)
+    counts = {"planned": contents.planned, "rows": len(contents.images)}
+    counts |= {f"quarantined_{q.reason}": 0 for q in contents.quarantine}
+    for entry in contents.quarantine:
+        counts[f"quarantined_{entry.reason}"] += 1
+    return Statistics(histograms=histograms, counts=counts)
+
+
+def _angles(q: NDArray[np.float64], spec: SkeletonSpec, stem: str) -> NDArray[np.float64]:
+    columns = [i for i, n in enumerate(spec.coordinate_names) if n in (f"{stem}_r", f"{stem}_l")]
+    return np.degrees(q[:, columns])
+
+
+def _skin_distances(contents: ShardContents) -> list[float]:
+    subjects = contents.tables.get("subjects", {})
+    return [d for s in subjects.values() for d in s.get("joint_distance", {}).values()]

@@ -1,0 +1,344 @@
+"""Makes one shard of synthetic people: motion -> body -> scene -> picture -> labels, each from its key.
+
+Nothing depends on which other samples share the shard: the randomness of a frame belongs to
+(seed, lot, subject, frame), that of a person to (seed, subject).
+"""
+
+import functools
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas import files, layout
+from schemas.errors import InputError, SampleRejected
+from schemas.recipes import AnyLot, MotLot, People, RandomLot, SynthRecipe
+from schemas.shards import Quarantined, ShardContents, ShardKey, Split, canonical_digest, generator
+from schemas.skeleton import SkeletonSpec
+from workers import annotate, body, images, motions, osim, render, scene, squats, wardrobe
+
+log = logging.getLogger(__name__)
+LIMIT_TOLERANCE_RAD = np.radians(3.0)
+"""Recorded angles beyond a limit by less than this are moved onto it; by more, the frame is refused."""
+_GOLDEN = 0.6180339887498949
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The files a synthetic recipe names, read once."""
+
+    osim: bytes
+    mots: dict[str, bytes]
+    """The `.mot` of each lot that has one."""
+
+    def digests(self, lot: str) -> dict[str, str]:
+        """Returns what identifies the inputs of one lot."""
+        found = {"model": files.digest(self.osim)}
+        if lot in self.mots:
+            found["mot"] = files.digest(self.mots[lot])
+        return found
+
+
+def load(recipe: SynthRecipe) -> Sources:
+    """Reads every file that the recipe names.
+
+    Raises:
+        InputError: one is missing, unreachable or not what it should be.
+    """
+    lots = {name: lot for name, lot in recipe.motions.items() if isinstance(lot, MotLot)}
+    sources = Sources(
+        osim=osim.read_model(recipe.model),
+        mots={name: files.read_bytes(lot.mot) for name, lot in lots.items()},
+    )
+    spec = _spec(sources.osim)
+    annotate.keypoint_joints(spec)
+    for name, lot in lots.items():
+        motions.read_mot(sources.mots[name], lot.mot, spec)
+    return sources
+
+
+def split_of(subject: int, recipe: SynthRecipe) -> Split:
+    """Assigns a subject to a split: evenly spread over the first n subjects for every n, and for good."""
+    position = ((subject + 0.5) * _GOLDEN) % 1.0
+    if position < recipe.splits.train:
+        return "train"
+    return "val" if position < recipe.splits.train + recipe.splits.val else "test"
+
+
+def plan(recipe: SynthRecipe) -> list[ShardKey]:
+    """Lists the shards: within a lot and a split, consecutive subjects share a shard until it is full."""
+    keys = []
+    for name, lot in sorted(recipe.motions.items()):
+        per_shard = max(1, recipe.shard_samples // lot.frames)
+        by_split: dict[Split, list[int]] = {"train": [], "val": [], "test": []}
+        for subject in range(lot.subjects):
+            by_split[split_of(subject, recipe)].append(subject)
+        for split, subjects in by_split.items():
+            for start in range(0, len(subjects), per_shard):
+                members = tuple(subjects[start : start + per_shard])
+                keys.append(ShardKey(source="synth", lot=name, split=split, members=members))
+    return keys
+
+
+def photos_digest(recipe: SynthRecipe) -> str:
+    """Identifies the background photos: their names and bytes."""
+    if recipe.scene.backgrounds is None:
+        return ""
+    photos = files.list_files(recipe.scene.backgrounds, ".jpg")
+    digests = [[url.rsplit("/", 1)[-1], files.digest(files.read_bytes(url))] for url in photos]
+    return canonical_digest(digests)
+
+
+def frames(recipe: SynthRecipe, key: ShardKey) -> int:
+    """Returns how many samples a shard plans."""
+    return recipe.motions[key.lot].frames * len(key.members)
+
+
+def settings(recipe: SynthRecipe, lot: str) -> dict[str, Any]:
+    """Returns the part of the recipe that a lot's bytes depend on; names, URLs and counts do not matter."""
+    whole = recipe.model_dump(mode="json")
+    chosen = {k: whole[k] for k in ("seed", "people", "camera", "image_px", "jpeg_quality")}
+    chosen["scene"] = {k: v for k, v in whole["scene"].items() if k != "backgrounds"}
+    chosen["lot"] = {k: v for k, v in whole["motions"][lot].items() if k not in ("subjects", "mot")}
+    return chosen
+
+
+@functools.lru_cache(maxsize=4)
+def _spec(model: bytes) -> SkeletonSpec:
+    return osim.read_skeleton(model)
+
+
+@functools.lru_cache(maxsize=16)
+def _body(people: People, model: bytes, seed: int, subject: int) -> body.Body:
+    return body.make_body(people, model, generator(seed, "subject", subject))
+
+
+@functools.lru_cache(maxsize=2)
+def _renderer(size_px: int) -> render.Renderer:
+    return render.Renderer(size_px)
+
+
+def make_shard(recipe: SynthRecipe, sources: Sources, key: ShardKey) -> ShardContents:
+    """Poses, renders and annotates every frame of a shard; a frame that fails is quarantined."""
+    spec = _spec(sources.osim)
+    shard = _Shard(recipe=recipe, key=key, spec=spec)
+    for subject in key.members:
+        _add_subject(shard, sources, subject)
+    return shard.contents()
+
+
+class _Shard:
+    """Collects rows, images, tables and rejects of one shard."""
+
+    def __init__(self, *, recipe: SynthRecipe, key: ShardKey, spec: SkeletonSpec) -> None:
+        self.recipe, self.key, self.spec = recipe, key, spec
+        self.rows: list[dict[str, np.ndarray]] = []
+        self.images: list[bytes] = []
+        self.rejected: list[Quarantined] = []
+        self.tables: dict[str, Any] = {"subjects": {}, "motions": [], "garments": [], "lights": []}
+
+    def reject(self, subject: int, frame: int, error: SampleRejected) -> None:
+        name = f"{self.key.lot}/{subject}/{frame}"
+        self.rejected.append(Quarantined(sample=name, reason=error.reason, detail=error.detail))
+
+    def contents(self) -> ShardContents:
+        arrays = layout.empty(self.spec.sizes, len(self.rows))
+        for i, row in enumerate(self.rows):
+            for name, values in row.items():
+                arrays[name][i] = values
+        return ShardContents(
+            images=self.images,
+            arrays=arrays,
+            tables=self.tables,
+            quarantine=tuple(self.rejected),
+            planned=frames(self.recipe, self.key),
+            skeleton=self.spec.fingerprint,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Person:
+    """One dressed subject with the model scaled to it, and where the motion stands on the floor."""
+
+    body: body.Body
+    outfit: wardrobe.Outfit
+    model: osim.OsimModel
+
+    def surface(self, pose: osim.Pose) -> NDArray[np.float32]:
+        """Returns the dressed skin (v, 3) in the ground frame."""
+        return self.outfit.shape(self.body.skin(pose.T_ground_from_body), self.body.faces)
+
+
+def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
+    recipe, key, seed = shard.recipe, shard.key, shard.recipe.seed
+    lot = recipe.motions[key.lot]
+    human = _body(recipe.people, sources.osim, seed, subject)
+    person = _Person(
+        body=human,
+        outfit=wardrobe.dress(human, generator(seed, "outfit", key.lot, subject)),
+        model=osim.OsimModel(sources.osim, human.scale),
+    )
+    rng = generator(seed, "motion", key.lot, subject)
+    motion, times, q, rejects = _performance(lot, key.lot, sources, person.model, rng)
+    for frame, error in rejects.items():
+        shard.reject(subject, frame, error)
+    shard.tables["subjects"][str(subject)] = human.description
+    shard.tables["motions"].append({"subject": subject} | motion)
+    shard.tables["garments"].append({"subject": subject} | person.outfit.description)
+    on_floor = _on_floor(q, shard.spec, person, each=isinstance(lot, RandomLot))
+    constant = {
+        "group_id": subject,
+        "motion_id": len(shard.tables["motions"]) - 1,
+        "garment_id": len(shard.tables["garments"]) - 1,
+        "scale": human.scale,
+        "anthropometry": human.anthropometry,
+    }
+    views = _clip_views(recipe, lot, person, on_floor, generator(seed, "clip", key.lot, subject))
+    for frame in (f for f in range(len(times)) if f not in rejects):
+        changing = {
+            "sample_id": subject * lot.frames + frame,
+            "time": times[frame],
+            "q": on_floor[frame],
+        }
+        stage = "clip" if lot.clip else frame
+        rng = generator(seed, "frame", key.lot, subject, stage)
+        try:
+            labels, jpeg, light = _frame(
+                recipe, shard.spec, person, on_floor[frame], views, frame, rng
+            )
+        except SampleRejected as error:
+            shard.reject(subject, frame, error)
+            continue
+        shard.tables["lights"].append(light)
+        ids = {"light_id": np.asarray(len(shard.tables["lights"]) - 1)}
+        named = {n: np.asarray(v) for n, v in (constant | changing).items()}
+        shard.rows.append(named | labels | ids)
+        shard.images.append(jpeg)
+
+
+def _performance(
+    lot: AnyLot, name: str, sources: Sources, model: osim.OsimModel, rng: np.random.Generator
+) -> tuple[dict[str, Any], NDArray[np.float64], NDArray[np.float64], dict[int, SampleRejected]]:
+    """Returns the motion's description, frame times (t,), poses (t, c), and frames that are unfit."""
+    spec = model.spec
+    if isinstance(lot, RandomLot):
+        q = motions.random_poses(lot, spec, lot.frames, rng)
+        return {"name": name, "kind": "random"}, np.arange(float(lot.frames)), q, {}
+    if isinstance(lot, MotLot):
+        recorded = motions.read_mot(sources.mots[name], lot.mot, spec)
+        recorded = motions.perturb(recorded, spec, rng.uniform(*lot.perturb), rng)
+        kind = "mot"
+    else:
+        recorded, kind = squats.squat(lot, model, rng), "squat"
+    start, stop = float(recorded.times[0]), float(recorded.times[-1])
+    if lot.clip:
+        begin = start + rng.uniform(0.0, max(0.0, stop - start - (lot.frames - 1) / lot.fps))
+        times = np.minimum(begin + np.arange(lot.frames) / lot.fps, stop)
+    else:
+        edges = np.linspace(start, stop, lot.frames + 1)
+        times = rng.uniform(edges[:-1], edges[1:])
+    q, rejects = _within_limits(recorded.at(times), spec)
+    description = {"name": name, "kind": kind, "parameters": recorded.parameters}
+    return description, times, q, rejects
+
+
+def _within_limits(
+    q: NDArray[np.float64], spec: SkeletonSpec
+) -> tuple[NDArray[np.float64], dict[int, SampleRejected]]:
+    low = np.array([c.range[0] for c in spec.coordinates])
+    high = np.array([c.range[1] for c in spec.coordinates])
+    inside = np.clip(q, low, high)
+    rejects = {}
+    for frame, (was, now) in enumerate(zip(q, inside, strict=True)):
+        worst = int(np.argmax(np.abs(was - now)))
+        if abs(was[worst] - now[worst]) > LIMIT_TOLERANCE_RAD:
+            detail = f"{spec.coordinate_names[worst]} = {was[worst]:.4g}, limit {now[worst]:.4g}"
+            rejects[frame] = SampleRejected("beyond_joint_limit", detail)
+    return inside, rejects
+
+
+def _on_floor(
+    q: NDArray[np.float64], spec: SkeletonSpec, person: _Person, each: bool
+) -> NDArray[np.float64]:
+    """Moves the root so that the lowest skin touches y = 0 (per frame, or once for a motion) near the origin."""
+    columns = [_root_column(spec, name) for name in ("pelvis_tx", "pelvis_ty", "pelvis_tz")]
+    lowest = np.array([person.surface(person.model.pose(row))[:, 1].min() for row in q])
+    moved = q.copy()
+    moved[:, columns[1]] -= lowest if each else lowest.min()
+    for column in (columns[0], columns[2]):
+        moved[:, column] -= q[:, column] if each else q[:, column].mean()
+    return moved
+
+
+def _root_column(spec: SkeletonSpec, name: str) -> int:
+    if name not in spec.coordinate_names:
+        raise InputError(
+            spec.name,
+            f"has no coordinate {name}",
+            "Use a model whose root joint has pelvis_tx, _ty, _tz",
+        )
+    return spec.coordinate_names.index(name)
+
+
+def _facing(spec: SkeletonSpec, pose: osim.Pose) -> NDArray[np.float64]:
+    """Returns the person's front as a unit vector (x, z) on the floor."""
+    root = pose.T_ground_from_body[spec.body_names.index(spec.root_body)]
+    # A trunk bent forward turns the pelvis' X axis towards the floor: cross with Y keeps the heading.
+    front = np.cross([0.0, 1.0, 0.0], root[:3, 2])[[0, 2]]
+    return np.asarray(front / np.linalg.norm(front))
+
+
+def _clip_views(
+    recipe: SynthRecipe,
+    lot: AnyLot,
+    person: _Person,
+    q: NDArray[np.float64],
+    rng: np.random.Generator,
+) -> scene.View | None:
+    if not lot.clip:
+        return None
+    poses = [person.model.pose(row) for row in q]
+    vertices = np.stack([person.surface(pose) for pose in poses])
+    facing = _facing(person.model.spec, poses[0])
+    return scene.follow_view(recipe.camera, recipe.image_px, vertices, facing, rng)
+
+
+def _frame(
+    recipe: SynthRecipe,
+    spec: SkeletonSpec,
+    person: _Person,
+    q: NDArray[np.float64],
+    fixed: scene.View | None,
+    frame: int,
+    rng: np.random.Generator,
+) -> tuple[dict[str, np.ndarray], bytes, dict[str, Any]]:
+    """Renders and labels one pose; returns labels, JPEG, and the description of light and room."""
+    pose = person.model.pose(q)
+    vertices = person.surface(pose)
+    view = fixed or scene.sample_view(
+        recipe.camera, recipe.image_px, vertices, _facing(spec, pose), rng
+    )
+    light, about_light = scene.sample_light(recipe.scene, rng)
+    room, background, about_room = scene.sample_room(recipe.scene, rng)
+    occluder = (
+        scene.sample_occluder(view, vertices, rng) if rng.random() < recipe.scene.occluder else None
+    )
+    skin = render.Surface(
+        vertices=vertices,
+        faces=person.body.faces,
+        colours=person.outfit.colours,
+        parts=person.body.parts,
+    )
+    surfaces = [skin, *room, *([occluder] if occluder is not None else [])]
+    picture = _renderer(recipe.image_px).render(
+        surfaces, view.K, view.T_cam_from_ground, light, background
+    )
+    labels = annotate.annotate(
+        spec, pose, view, picture, vertices, person.body.face_keypoints(vertices)
+    )
+    # In a clip the scene comes from one generator; only the sensor's noise differs between its frames.
+    sensor = generator(int(rng.integers(2**31)), frame)
+    jpeg = images.encode(scene.develop(picture.rgb, recipe.scene, sensor), recipe.jpeg_quality)
+    return labels, jpeg, about_light | about_room
