@@ -1,0 +1,97 @@
+"""Scalar functions of one joint coordinate, as plain data, evaluated as OpenSim evaluates them.
+
+Dims: n = knots, k = breaks, d = degree. A `Curve` is `factor * f(x)`; x and f in rad or m. Every kind reduces to
+one normal form, a piecewise polynomial, so that numpy here and torch in the trainers share one evaluation.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+CurveKind = Literal["constant", "linear", "polynomial", "spline", "piecewise_linear"]
+
+
+class Pieces(NamedTuple):
+    """Piece i holds from breaks[i-1] to breaks[i]: sum of coefficients[i, p] * (x - origins[i])^p."""
+
+    breaks: Array
+    """(k), ascending."""
+    origins: Array
+    """(k + 1)."""
+    coefficients: Array
+    """(k + 1, d + 1), lowest power first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Curve:
+    """`factor` times a function of OpenSim; `factor` is the product of all MultiplierFunctions around it."""
+
+    kind: CurveKind
+    coefficients: tuple[float, ...] = ()
+    """Constant, linear, polynomial: highest power first, as OpenSim writes them."""
+    x: tuple[float, ...] = ()
+    y: tuple[float, ...] = ()
+    slopes: tuple[float, ...] = ()
+    """Spline: first derivatives at the knots, which with `x` and `y` give every cubic exactly."""
+    factor: float = 1.0
+
+    def __post_init__(self) -> None:
+        knotted = self.kind in ("spline", "piecewise_linear")
+        if not knotted and (not self.coefficients or self.x or self.y or self.slopes):
+            raise ValueError(f"a {self.kind} curve is given by its coefficients")
+        if knotted and (len(self.x) < 2 or len(self.x) != len(self.y)):
+            raise ValueError("a curve through knots needs at least two, each with x and y")
+        if self.kind == "spline" and len(self.slopes) != len(self.x):
+            raise ValueError("a spline needs one slope per knot")
+        if any(b <= a for a, b in zip(self.x, self.x[1:], strict=False)):
+            raise ValueError("the x of the knots must increase")
+        if not np.all(np.isfinite([*self.coefficients, *self.x, *self.y, *self.slopes])):
+            raise ValueError("a coefficient or knot is not finite")
+
+    def __call__(self, x: ArrayLike) -> Array:
+        """Evaluates at any shape of x."""
+        at = np.asarray(x, dtype=np.float64)
+        breaks, origins, coefficients = self.pieces()
+        piece = np.searchsorted(breaks, at, side="right")
+        value = np.zeros_like(at)
+        for power in reversed(range(coefficients.shape[1])):
+            value = value * (at - origins[piece]) + coefficients[piece, power]
+        return value
+
+    def pieces(self) -> Pieces:
+        """Returns the normal form, `factor` included.
+
+        OpenSim's SimmSpline and PiecewiseLinearFunction go on as straight lines beyond the outer knots.
+        """
+        if self.kind not in ("spline", "piecewise_linear"):
+            row = np.array([self.coefficients[::-1]]) * self.factor
+            return Pieces(np.zeros(0), np.zeros(1), row)
+        x, y = np.array(self.x), np.array(self.y)
+        step, chord = np.diff(x), np.diff(y) / np.diff(x)
+        rows = np.zeros((len(x) + 1, 4))
+        rows[0, 0], rows[1:, 0] = y[0], y
+        if self.kind == "piecewise_linear":
+            rows[:, 1] = np.concatenate([chord[:1], chord, chord[-1:]])
+        else:
+            slopes = np.array(self.slopes)
+            left, right = slopes[:-1], slopes[1:]
+            rows[0, 1], rows[1:, 1] = slopes[0], slopes
+            rows[1:-1, 2] = (3 * chord - 2 * left - right) / step
+            rows[1:-1, 3] = (left + right - 2 * chord) / step**2
+        return Pieces(x, np.concatenate([x[:1], x]), rows * self.factor)
+
+    def times(self, factor: float) -> "Curve":
+        """Returns the curve multiplied by a number."""
+        return replace(self, factor=self.factor * factor)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether one straight line is the whole curve."""
+        return self.pieces().coefficients.shape[0] == 1 and len(self.coefficients) <= 2
+
+
+IDENTITY = Curve(kind="linear", coefficients=(1.0, 0.0))
+ZERO = Curve(kind="constant", coefficients=(0.0,))

@@ -1,0 +1,469 @@
+"""The only module that knows OpenSim: reads `.osim` models into plain data, poses and scales them, is the reference.
+
+Dims: c = coordinate, b = body, j = joint, m = marker. Units m and rad; OpenSim's ground frame (Y up, X forward).
+"""
+
+import re
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import resources
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+import opensim
+from numpy.typing import NDArray
+
+from schemas.curves import IDENTITY, ZERO, Curve
+from schemas.errors import InputError
+from schemas.files import absolute, local_copy, read_bytes
+from schemas.skeleton import (
+    GROUND,
+    Axis,
+    Coordinate,
+    CoordinateKind,
+    Coupler,
+    Joint,
+    Marker,
+    Offset,
+    SkeletonSpec,
+    Vec3,
+)
+from workers.osim_xml import model_xml
+
+opensim.Logger.setLevelString("Off")
+opensim.Logger.removeFileSink()  # else it leaves an opensim.log wherever it was started
+
+Array = NDArray[np.float64]
+DEFAULT_MODEL = "default"
+AXES: dict[str, Vec3] = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
+JOINT_AXES: dict[str, tuple[str, str]] = {
+    "WeldJoint": ("", ""),
+    "PinJoint": ("z", ""),
+    "SliderJoint": ("", "x"),
+    "UniversalJoint": ("xy", ""),
+    "BallJoint": ("xyz", ""),
+    "GimbalJoint": ("xyz", ""),
+    "FreeJoint": ("xyz", "xyz"),
+    "PlanarJoint": ("z", "xy"),
+}
+"""Rotations then translations of the joint classes without own functions, in the order of their coordinates
+(Simbody's mobilizers; OpenSim models run in Euler angles, so a ball is a body-fixed X-Y-Z gimbal)."""
+KINDS: dict[int, CoordinateKind] = {1: "rotational", 2: "translational", 3: "coupled"}
+
+
+class Pose(NamedTuple):
+    """Where everything is, ground frame, m."""
+
+    T_ground_from_body: Array
+    """(b, 4, 4)."""
+    joint_centres: Array
+    """(j, 3): origin of each joint's child frame."""
+    markers: Array
+    """(m, 3)."""
+
+
+def read_model(url: str) -> bytes:
+    """Reads an `.osim`: `default` for the one this project ships, else any URL.
+
+    Raises:
+        InputError: cannot be read, or is not an OpenSim model.
+    """
+    if url == DEFAULT_MODEL:
+        return resources.files("workers").joinpath("models/kineforge_body.osim").read_bytes()
+    osim = read_bytes(absolute(url))
+    _check_document(osim, url)
+    return osim
+
+
+def missing_meshes(osim: bytes, url: str) -> list[str]:
+    """Lists the mesh files that a model names and that lie neither beside it nor in its Geometry folder.
+
+    Nothing here needs them; they matter to whoever opens the model in OpenSim's own window.
+    """
+    root = _check_document(osim, url)
+    names = {(node.text or "").strip() for node in root.iter("mesh_file")} - {""}
+    if url == DEFAULT_MODEL or "://" in url or "::" in url:
+        return sorted(names)
+    folder = Path(url).expanduser().absolute().parent
+    return sorted(
+        n for n in names if not any((folder / s / n).is_file() for s in (".", "Geometry"))
+    )
+
+
+def _check_document(osim: bytes, label: str) -> ElementTree.Element:
+    """Refuses what is not an OpenSim model before C++ sees it."""
+    remedy = "Name an OpenSim model file"
+    if b"<!ENTITY" in osim:
+        raise InputError(label, "defines XML entities, which no OpenSim model does", remedy)
+    try:
+        root = ElementTree.fromstring(osim)
+    except ElementTree.ParseError as error:
+        raise InputError(label, f"is not whole XML ({error})", remedy) from error
+    if root.tag != "OpenSimDocument" or root.find("Model") is None:
+        raise InputError(label, f"is no OpenSim model (its root is <{root.tag}>)", remedy)
+    return root
+
+
+def _first_line(error: Exception) -> str:
+    return re.sub(r"\s+", " ", str(error))[:300].strip().rstrip(".")
+
+
+def _load(osim: bytes) -> tuple[Any, Any]:
+    """Builds the model without its forces (kinematics need none) and its default state."""
+    _check_document(osim, ".osim")
+    try:
+        with local_copy(osim, ".osim") as path:
+            model = opensim.Model(str(path))
+        model.updForceSet().clearAndDestroy()
+        model.updControllerSet().clearAndDestroy()
+        return model, model.initSystem()
+    except (RuntimeError, ValueError, TypeError) as error:
+        raise InputError(
+            ".osim",
+            f"OpenSim cannot load it ({_first_line(error)})",
+            "Open it in OpenSim and repair it",
+        ) from error
+
+
+def _each(collection: Any) -> Iterator[Any]:
+    return (collection.get(i) for i in range(collection.getSize()))
+
+
+def _vec3(vector: Any) -> Vec3:
+    return (float(vector.get(0)), float(vector.get(1)), float(vector.get(2)))
+
+
+def _unit(vector: Any) -> Vec3:
+    raw = np.array(_vec3(vector))
+    length = float(np.linalg.norm(raw))
+    # An axis that is a unit vector but for rounding stays as the file has it: the fingerprint then
+    # depends on the file alone.
+    x, y, z = raw if abs(length - 1.0) < 1e-15 else raw / length
+    return (float(x), float(y), float(z))
+
+
+def read_skeleton(osim: bytes) -> SkeletonSpec:
+    """Distils a model into plain data.
+
+    Warns where the model holds constraints other than couplers: they are ignored.
+
+    Raises:
+        InputError: OpenSim cannot load it, or it holds a joint or function that is not supported.
+    """
+    model, _ = _load(osim)
+    return _skeleton(model)
+
+
+def _skeleton(model: Any) -> SkeletonSpec:
+    coordinates = list(_each(model.getCoordinateSet()))
+    index = {c.getName(): i for i, c in enumerate(coordinates)}
+    couplers = _couplers(model, index)
+    joints = _tree_order([_joint(j, index) for j in _each(model.getJointSet())])
+    try:
+        return SkeletonSpec(
+            joints=tuple(joints),
+            coordinates=tuple(_coordinate(c, couplers.get(c.getName())) for c in coordinates),
+            markers=tuple(_marker(m) for m in _each(model.getMarkerSet())),
+        )
+    except ValueError as error:
+        raise InputError(".osim", str(error), "Repair the model") from error
+
+
+def _tree_order(joints: list[Joint]) -> list[Joint]:
+    """Sorts joints so that every parent comes first, keeping the model's order otherwise."""
+    ordered: list[Joint] = []
+    reached, waiting = {GROUND}, joints
+    while waiting:
+        later: list[Joint] = []
+        for joint in waiting:
+            if joint.parent in reached and joint.child not in reached:
+                ordered.append(joint)
+                reached.add(joint.child)
+            else:
+                later.append(joint)
+        if len(later) == len(waiting):
+            raise InputError(
+                f"joint {later[0].name}",
+                "closes a loop or hangs on nothing",
+                "Use a model whose joints form a tree",
+            )
+        waiting = later
+    return ordered
+
+
+def _frames(frame: Any) -> tuple[str, tuple[Offset, ...]]:
+    """Returns the body a frame is fixed to and the offsets from it, outermost last."""
+    offsets: list[Offset] = []
+    while (node := opensim.PhysicalOffsetFrame.safeDownCast(frame)) is not None:
+        offset = Offset(
+            translation=_vec3(node.get_translation()), orientation=_vec3(node.get_orientation())
+        )
+        if offset != Offset():  # a frame that changes nothing is not kinematics
+            offsets.append(offset)
+        frame = node.getParentFrame()
+    return str(frame.getName()), tuple(reversed(offsets))
+
+
+def _joint(joint: Any, index: dict[str, int]) -> Joint:
+    name, kind = str(joint.getName()), str(joint.getConcreteClassName())
+    parent, parent_frames = _frames(joint.getParentFrame())
+    child, child_frames = _frames(joint.getChildFrame())
+    if kind == "CustomJoint":
+        transform = opensim.CustomJoint.safeDownCast(joint).getSpatialTransform()
+        axes = [_custom_axis(transform.getTransformAxis(i), i, name, index) for i in range(6)]
+    elif kind in JOINT_AXES:
+        names = [str(joint.get_coordinates(i).getName()) for i in range(joint.numCoordinates())]
+        axes = _plain_axes(*JOINT_AXES[kind], [index[n] for n in names])
+    else:
+        raise InputError(
+            f"joint {name}", f"is a {kind}, which is not supported", "Replace it by a CustomJoint"
+        )
+    return Joint(
+        name=name,
+        parent=parent,
+        child=child,
+        parent_frames=parent_frames,
+        child_frames=child_frames,
+        axes=(axes[0], axes[1], axes[2], axes[3], axes[4], axes[5]),
+    )
+
+
+def _plain_axes(rotations: str, translations: str, coordinates: list[int]) -> list[Axis]:
+    """Lays a simple joint's motions on six axes, the unused ones after the used."""
+    free = iter(coordinates)
+    axes: list[Axis] = []
+    for used in (rotations, translations):
+        axes += [Axis(direction=AXES[k], curve=IDENTITY, coordinate=next(free)) for k in used]
+        axes += [Axis(direction=AXES[k], curve=ZERO) for k in "xyz" if k not in used]
+    return axes
+
+
+def _custom_axis(axis: Any, position: int, joint: str, index: dict[str, int]) -> Axis:
+    names = axis.getCoordinateNamesInArray()
+    if names.size() > 1:
+        raise InputError(
+            f"joint {joint}",
+            f"axis {position + 1} is a function of {names.size()} coordinates",
+            "Use functions of one coordinate",
+        )
+    curve = _curve(axis.getFunction(), f"joint {joint}, axis {position + 1}")
+    depends = names.size() == 1 and curve.kind != "constant"
+    # Model.scale leaves a translation alone that is the plain coordinate: it is a degree of freedom.
+    plain = curve == IDENTITY and axis.getFunction().getConcreteClassName() == "LinearFunction"
+    return Axis(
+        direction=_unit(axis.getAxis()),
+        curve=curve,
+        coordinate=index[str(names.get(0))] if depends else None,
+        scales=position >= 3 and not plain and curve != ZERO,
+    )
+
+
+def _curve(function: Any, owner: str) -> Curve:
+    """Copies a function; `owner` names it in a refusal."""
+    factor = 1.0
+    while (multiplier := opensim.MultiplierFunction.safeDownCast(function)) is not None:
+        factor *= float(multiplier.getScale())
+        function = multiplier.getFunction()
+    kind = str(function.getConcreteClassName())
+    if kind not in CURVES:
+        raise InputError(
+            owner, f"holds a {kind}, which is not supported", f"Use one of {', '.join(CURVES)}"
+        )
+    try:
+        curve = CURVES[kind](getattr(opensim, kind).safeDownCast(function), factor)
+    except ValueError as error:
+        raise InputError(owner, f"holds a {kind} where {error}", "Repair the function") from error
+    # A constant is one number, however it was written.
+    return ZERO if curve.kind == "constant" and curve.pieces().coefficients[0, 0] == 0 else curve
+
+
+def _constant(function: Any, factor: float) -> Curve:
+    return Curve(kind="constant", coefficients=(float(function.getValue()),), factor=factor)
+
+
+def _linear(function: Any, factor: float) -> Curve:
+    pair = (float(function.getSlope()), float(function.getIntercept()))
+    return Curve(kind="linear", coefficients=pair, factor=factor)
+
+
+def _polynomial(function: Any, factor: float) -> Curve:
+    vector = function.getCoefficients()
+    coefficients = tuple(float(vector.get(i)) for i in range(vector.size()))
+    return Curve(kind="polynomial", coefficients=coefficients, factor=factor)
+
+
+def _knots(function: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    count = range(function.getSize())
+    return tuple(float(function.getX(i)) for i in count), tuple(
+        float(function.getY(i)) for i in count
+    )
+
+
+def _spline(function: Any, factor: float) -> Curve:
+    x, y = _knots(function)
+    first = opensim.StdVectorInt()
+    first.append(0)
+    # The slopes come from OpenSim, so its own end conditions (Forsythe, Malcolm & Moler) are kept.
+    slopes = tuple(float(function.calcDerivative(first, opensim.Vector(1, at))) for at in x)
+    return Curve(kind="spline", x=x, y=y, slopes=slopes, factor=factor)
+
+
+def _piecewise_linear(function: Any, factor: float) -> Curve:
+    x, y = _knots(function)
+    return Curve(kind="piecewise_linear", x=x, y=y, factor=factor)
+
+
+CURVES: dict[str, Callable[[Any, float], Curve]] = {
+    "Constant": _constant,
+    "LinearFunction": _linear,
+    "PolynomialFunction": _polynomial,
+    "SimmSpline": _spline,
+    "PiecewiseLinearFunction": _piecewise_linear,
+}
+
+
+def _couplers(model: Any, index: dict[str, int]) -> dict[str, Coupler]:
+    """Returns the enforced couplers by dependent coordinate; warns of every other constraint."""
+    couplers, others = {}, []
+    for constraint in _each(model.getConstraintSet()):
+        if not constraint.get_isEnforced():
+            continue
+        coupler = opensim.CoordinateCouplerConstraint.safeDownCast(constraint)
+        if coupler is None:
+            others.append(f"{constraint.getName()} ({constraint.getConcreteClassName()})")
+            continue
+        name, on = str(coupler.getName()), list(_each(coupler.getIndependentCoordinateNames()))
+        if len(on) != 1:
+            raise InputError(
+                f"coupler {name}", f"depends on {len(on)} coordinates", "Use one coordinate"
+            )
+        curve = _curve(coupler.getFunction(), f"coupler {name}")
+        factor = opensim.PropertyHelper.getValueDouble(coupler.getPropertyByName("scale_factor"))
+        couplers[str(coupler.getDependentCoordinateName())] = Coupler(
+            independent=index[str(on[0])], curve=curve.times(float(factor))
+        )
+    if others:
+        warnings.warn(f"constraints are ignored: {', '.join(others)}", stacklevel=2)
+    return couplers
+
+
+def _coordinate(coordinate: Any, coupler: Coupler | None) -> Coordinate:
+    return Coordinate(
+        name=str(coordinate.getName()),
+        kind=KINDS[int(coordinate.getMotionType())],
+        lower=float(coordinate.getRangeMin()),
+        upper=float(coordinate.getRangeMax()),
+        default=float(coordinate.getDefaultValue()),
+        locked=bool(coordinate.getDefaultLocked()),
+        coupler=coupler,
+    )
+
+
+def _marker(marker: Any) -> Marker:
+    body, frames = _frames(marker.getParentFrame())
+    return Marker(
+        name=str(marker.getName()),
+        body=body,
+        location=_vec3(marker.get_location()),
+        frames=frames,
+    )
+
+
+def _check_scale(scale: Array, spec: SkeletonSpec) -> Array:
+    scale = np.asarray(scale, dtype=np.float64)
+    if scale.shape != (len(spec.body_names), 3) or not np.all(np.isfinite(scale) & (scale > 0)):
+        raise InputError(
+            f"scale of shape {scale.shape}",
+            f"is not {len(spec.body_names)} x 3 positive numbers",
+            "Give one factor per body and axis",
+        )
+    return scale
+
+
+def _apply_scale(model: Any, state: Any, spec: SkeletonSpec, scale: Array) -> Any:
+    """Scales in place as OpenSim's ScaleTool does and returns the new default state."""
+    scales = opensim.ScaleSet()
+    for name, factors in zip(spec.body_names, _check_scale(scale, spec), strict=True):
+        entry = opensim.Scale()
+        entry.setSegmentName(name)
+        entry.setScaleFactors(opensim.Vec3(*(float(f) for f in factors)))
+        entry.setApply(True)
+        scales.cloneAndAppend(entry)
+    model.scale(state, scales, False)
+    return model.initSystem()
+
+
+def scaled_osim(osim: bytes, scale: Array) -> bytes:
+    """Scales a model by (b, 3) factors with OpenSim's own `Model.scale` and writes it whole, muscles too."""
+    spec = read_skeleton(osim)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.osim"
+        path.write_bytes(osim)
+        model = opensim.Model(str(path))
+        _apply_scale(model, model.initSystem(), spec, scale)
+        model.printToXML(str(path))
+        return path.read_bytes()
+
+
+def write_osim(spec: SkeletonSpec, scale: Array, name: str = "kineforge") -> bytes:
+    """Writes a scaled `.osim` from the spec alone; it poses as `OsimModel(…, scale)` does.
+
+    Bodies get a mass of 1 kg: a spec holds kinematics only.
+    """
+    return model_xml(spec, name=name, scale=_check_scale(scale, spec))
+
+
+class OsimModel:
+    """OpenSim's own forward kinematics of one model, scaled or not: the reference, and the maker of labels.
+
+    Coordinates are set without `assemble` (10 ms a pose); coupled ones are computed here.
+    """
+
+    def __init__(self, osim: bytes, scale: Array | None = None) -> None:
+        self._model, self._state = _load(osim)
+        self.spec = _skeleton(self._model)
+        """Of the unscaled model."""
+        couples = self.spec
+        if scale is not None:
+            self._state = _apply_scale(self._model, self._state, self.spec, scale)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                couples = _skeleton(self._model)
+        self._couple = couples.couple
+        self._coordinates = list(_each(self._model.getCoordinateSet()))
+        for coordinate in self._coordinates:
+            coordinate.setLocked(self._state, False)
+            coordinate.setClamped(self._state, False)
+        bodies, joints = self._model.getBodySet(), self._model.getJointSet()
+        self._bodies = [bodies.get(name) for name in self.spec.body_names]
+        self._centres = [joints.get(name).getChildFrame() for name in self.spec.joint_names]
+        self._markers = list(_each(self._model.getMarkerSet()))
+
+    def pose(self, q: Array) -> Pose:
+        """Poses the model at q (c), rad and m; the entries of coupled coordinates are overwritten.
+
+        Raises:
+            ValueError: q has the wrong length or is not finite.
+        """
+        q = np.asarray(q, dtype=np.float64)
+        if q.shape != (len(self._coordinates),) or not np.all(np.isfinite(q)):
+            raise ValueError(f"q must be {len(self._coordinates)} finite numbers, not {q}")
+        state = self._state
+        for coordinate, value in zip(self._coordinates, self._couple(q), strict=True):
+            coordinate.setValue(state, float(value), False)
+        self._model.realizePosition(state)
+        return Pose(
+            np.array([_matrix(b.getTransformInGround(state)) for b in self._bodies]),
+            np.array([_vec3(f.getPositionInGround(state)) for f in self._centres]).reshape(-1, 3),
+            np.array([_vec3(m.getLocationInGround(state)) for m in self._markers]).reshape(-1, 3),
+        )
+
+
+def _matrix(transform: Any) -> Array:
+    matrix, rotation, origin = np.eye(4), transform.R(), transform.p()
+    matrix[:3, :3] = [[rotation.get(r, c) for c in range(3)] for r in range(3)]
+    matrix[:3, 3] = _vec3(origin)
+    return matrix
