@@ -41,7 +41,7 @@ class Folder:
         try:
             self._fs, path = fsspec.core.url_to_fs(url)
             self._root = path.rstrip("/")
-            reachable = self._fs.protocol in ("http", "https") or self._fs.isdir(path)
+            reachable = "http" in self._fs.protocol or self._fs.isdir(path)  # HTTP knows no folders
         except (OSError, ValueError, ImportError, zipfile.BadZipFile) as error:
             why = str(error) or type(error).__name__
             raise InputError(url, f"cannot be opened ({why})", remedy) from error
@@ -89,6 +89,7 @@ class Folder:
 
     def _list(self, parent: str) -> dict[str, dict[str, Any]]:
         try:
+            self._fs.invalidate_cache(parent)
             rows = self._fs.ls(parent, detail=True)
         except FileNotFoundError:
             return {}
