@@ -1,8 +1,15 @@
 """Fixtures that several test files share."""
 
+import os
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from s3_server import BUCKET, s3_server
 
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 
@@ -13,3 +20,18 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("shared/data is not beside the repository")
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def _s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    with s3_server(tmp_path_factory.mktemp("s3")) as environment:
+        yield environment
+
+
+@pytest.fixture
+def s3_bucket(_s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
+    """Returns the URL of a bucket on a real S3 server; the environment points every client at it."""
+    for name, value in _s3.items():
+        monkeypatch.setenv(name, value)
+    assert os.environ["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
+    return f"s3://{BUCKET}"

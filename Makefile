@@ -1,0 +1,38 @@
+# make demo: install and run the whole pipe small. make test: lint and test suite. make lint: static checks.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+PYTHON ?= python3
+PY := .venv/bin/python
+SHARED ?= ../shared/data
+DEMO ?= demo
+
+.PHONY: demo install test lint format clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml scripts/bootstrap.sh
+	sh scripts/bootstrap.sh
+	test -x $(PY) || $(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet torch==2.13.0
+	$(PY) -m pip install --quiet ".[dev]"
+	$(PY) -m pip uninstall --quiet --yes kineforge
+	touch $@
+
+demo: install
+	PYTHON=$(PY) SHARED=$(SHARED) DEMO=$(DEMO) bash scripts/demo.sh
+
+test: install lint
+	$(PY) -m pytest
+
+lint: install
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: install
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+clean:
+	rm -rf $(DEMO)
