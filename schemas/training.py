@@ -66,6 +66,8 @@ class D3ke(Frozen):
     """Per degree."""
     root_weight: float = Field(default=0.0, ge=0)
     """Geodesic error of the root's rotation, per radian."""
+    place_weight: float = Field(default=0.5, ge=0)
+    """Where the root lies in the picture and how large a metre is there, shares of the side."""
 
 
 AnyTask = Annotated[Pose2d | D3ke, Field(discriminator="kind")]
