@@ -9,17 +9,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from schemas import manifest
 from schemas.errors import InputError
-from schemas.shards import canonical_digest, generator
+from schemas.shards import generator
 from schemas.training import Streaming
 from trainers import order
+from trainers.corpus import Corpus, Shard
 from trainers.task import UNIFORMS, Batch
 
 T = TypeVar("T")
@@ -27,73 +27,6 @@ _READERS = 8
 _HORIZON = 8
 """Steps beyond those in flight whose shards are already asked for."""
 _ALWAYS = ("sample_id", "group_id")
-
-
-class Reader(Protocol):
-    """The part of `schemas.store.Store` that a stream needs."""
-
-    def read_arrays(self, action_key: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """Reads whole arrays of a shard; "image" is the flat JPEG bytes, "image_offset" their bounds."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shard:
-    """One shard that a stream may read."""
-
-    store: Reader
-    action_key: str
-    rows: int
-    bytes: int
-    photos: bool
-    """True: rows of one `group_id` come from one picture, as in COCO; False: each row is its own picture."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Corpus:
-    """One split of one or several datasets, as one set of shards."""
-
-    dataset_ids: tuple[str, ...]
-    split: str
-    shards: tuple[Shard, ...]
-
-    @property
-    def rows(self) -> int:
-        """Returns the number of samples."""
-        return sum(s.rows for s in self.shards)
-
-    @property
-    def identity(self) -> str:
-        """Returns the name of this data that orders and resumed runs are tied to."""
-        return canonical_digest([self.split, *self.dataset_ids])
-
-
-def open_corpus(datasets: Sequence[manifest.Dataset], split: str) -> Corpus:
-    """Joins the shards of one split of several datasets; their order does not matter.
-
-    Raises:
-        InputError: the split is empty.
-    """
-    shards = [
-        Shard(
-            store=dataset.store,
-            action_key=r.action_key,
-            rows=r.rows,
-            bytes=r.bytes,
-            photos=r.key.source == "coco",
-        )
-        for dataset in datasets
-        for r in dataset.shards
-        if r.key.split == split and r.rows
-    ]
-    if not shards:
-        urls = ", ".join(d.url for d in datasets)
-        raise InputError(urls, f"holds no sample of the split `{split}`", "Build a larger dataset")
-    return Corpus(
-        dataset_ids=tuple(sorted(d.dataset_id for d in datasets)),
-        split=split,
-        shards=tuple(sorted(shards, key=lambda s: s.action_key)),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +101,7 @@ class SampleStream:
             InputError: a shard vanished or a picture in it is damaged.
         """
         sequence = self.sequence(epoch)
-        shelf = _Shelf(self.corpus.shards, (*_ALWAYS, *self.arrays), self._shelf_bytes())
+        shelf = self._shelf
         stop = self.steps if last_step is None else min(last_step, self.steps)
 
         def plan(step: int) -> order.Rows:
@@ -184,9 +117,7 @@ class SampleStream:
             loaded = {s: shelf.get(s) for s in self._shard_of(needed)}
             return decoders.submit(lambda: finish(self._decode(rows[mine], loaded, uniforms)))
 
-        readers = ThreadPoolExecutor(_READERS, thread_name_prefix="shards")
         decoders = ThreadPoolExecutor(self.options.threads, thread_name_prefix="decode")
-        shelf.pool = readers
         flying: deque[tuple[int, Future[T]]] = deque()
         try:
             for step in range(first_step, stop + self.options.threads):
@@ -201,14 +132,15 @@ class SampleStream:
                     size, future = flying.popleft()
                     yield size, future.result()
         finally:
-            readers.shutdown(wait=False, cancel_futures=True)
             decoders.shutdown(wait=False, cancel_futures=True)
 
-    def _shelf_bytes(self) -> int:
+    @cached_property
+    def _shelf(self) -> "_Shelf":
         shards = self.corpus.shards
         per_lane = 2 + -(-self.options.window // min(s.rows for s in shards))
         windows = self.lanes * per_lane * max(s.bytes for s in shards)
-        return max(windows, self.options.cache_mb * 2**20)
+        limit = max(windows, self.options.cache_mb * 2**20)
+        return _Shelf(shards, (*_ALWAYS, *self.arrays), limit)
 
     def _shard_of(self, rows: order.Rows) -> list[int]:
         found = np.searchsorted(self._starts, rows, side="right") - 1
@@ -253,7 +185,7 @@ class _Shelf:
     def __init__(self, shards: Sequence[Shard], names: Sequence[str], limit: int) -> None:
         self.shards, self.names, self.limit = shards, tuple(dict.fromkeys(names)), limit
         self.held: OrderedDict[int, Future[_Loaded]] = OrderedDict()
-        self.pool: ThreadPoolExecutor
+        self.pool = ThreadPoolExecutor(_READERS, thread_name_prefix="shards")
 
     def get(self, number: int) -> "Future[_Loaded]":
         """Asks for a shard, or returns the standing request."""

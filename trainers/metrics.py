@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+Array = NDArray[np.float64]
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tally:
@@ -47,3 +49,48 @@ def averaged(name: str, values: NDArray[Any], mask: NDArray[np.bool_] | None = N
 def total(tallies: Iterable[Tally]) -> Tally:
     """Adds up tallies; the sum of none is zero."""
     return reduce(Tally.__add__, tallies, Tally())
+
+
+def pck(
+    name: str, error: Array, labelled: NDArray[np.bool_], shares: Iterable[float] = (0.05, 0.1)
+) -> Tally:
+    """Counts the labelled points (n, k) whose error, in units of the named normaliser, is within each share."""
+    return total(averaged(f"pck@{share:g}_{name}", error <= share, labelled) for share in shares)
+
+
+def angle_deg(a: Array, corner: Array, b: Array) -> Array:
+    """Returns the angle a-corner-b of 2D points (…, 2), 0…180 degrees; NaN where two points coincide."""
+    u, v = a - corner, b - corner
+    cross = u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0]
+    dot = (u * v).sum(-1)
+    angle: Array = np.degrees(np.arctan2(np.abs(cross), dot))
+    return np.where((u != 0).any(-1) & (v != 0).any(-1), angle, np.nan)
+
+
+_LIMBS = {
+    "knee_2d": ((0, 2, 4), (1, 3, 5)),
+    "hip_2d": ((1, 0, 2), (0, 1, 3)),
+}
+"""Left and right (a, corner, b) in LOWER_KEYPOINTS: hip-knee-ankle, and other hip-hip-knee (the thigh against
+the pelvis; six joints show no trunk)."""
+
+
+def limb_angles(name: str, predicted: Array, true: Array, labelled: NDArray[np.bool_]) -> Tally:
+    """Sums the absolute error of the knee and hip angles in the picture, degrees.
+
+    Args:
+        name: prefix of the totals.
+        predicted: (n, 6, 2) px in the order of LOWER_KEYPOINTS.
+        true: (n, 6, 2) px.
+        labelled: (n, 6); an angle counts where its three points are labelled.
+    """
+    parts = []
+    for limb, sides in _LIMBS.items():
+        for side in sides:
+            p = angle_deg(*(predicted[:, i] for i in side))
+            t = angle_deg(*(true[:, i] for i in side))
+            error = np.abs(p - t)
+            mask = labelled[:, list(side)].all(1) & np.isfinite(t)
+            # Coinciding predicted points show no angle: the worst error, never a missing one.
+            parts.append(averaged(f"{name}{limb}_deg", np.where(np.isnan(p), 180.0, error), mask))
+    return total(parts)

@@ -5,12 +5,15 @@ from typing import Any
 
 from schemas.errors import InputError
 from schemas.training import FitRecipe
+from trainers.pose2d import make_pose2d
 from trainers.task import Task
 
 Factory = Callable[[FitRecipe, Any], Task]
 """Takes the recipe and the data's SkeletonSpec (None where the data have none)."""
 
-FACTORIES: Mapping[str, Factory] = {}
+FACTORIES: Mapping[str, Factory] = {
+    "pose2d": make_pose2d,
+}
 
 
 def make_task(recipe: FitRecipe, skeleton: Any | None) -> Task:
