@@ -1,0 +1,173 @@
+"""Picks samples of a dataset to look at and draws their labels on the pictures.
+
+Points are drawn on their pixel centres; hidden ones hollow, those outside the picture not at all.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.keypoints import COCO_KEYPOINTS, COCO_SKELETON, Visibility
+from schemas.manifest import Dataset
+from schemas.shards import ShardReceipt, generator
+from schemas.skeleton import SkeletonSpec
+from workers import images
+
+Picture = NDArray[np.uint8]
+Colour = tuple[int, int, int]
+LEFT: Colour = (20, 180, 255)
+RIGHT: Colour = (255, 100, 50)
+MIDDLE: Colour = (235, 235, 235)
+MARKER: Colour = (190, 240, 40)
+_MAX_SHARDS = 8
+_ARRAYS = (
+    *("image", "image_offset", "sample_id", "group_id", "time", "q", "camera_yaw", "keypoints"),
+    *("keypoint_visibility", "joints_px", "joint_visibility", "markers_px", "marker_visibility"),
+)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Sample:
+    """One sample with its picture as stored and its row of each array."""
+
+    shard: ShardReceipt
+    picture: Picture
+    arrays: dict[str, Any]
+    skeleton: SkeletonSpec | None
+
+    @property
+    def caption(self) -> str:
+        """Says in a line what the picture shows."""
+        lot, group = self.shard.key.lot, int(self.arrays["group_id"])
+        if self.skeleton is None:
+            return f"image {group}, person {int(self.arrays['sample_id'])}"
+        names, q = self.skeleton.coordinate_names, self.arrays["q"]
+        knees = [q[names.index(n)] for n in ("knee_angle_l", "knee_angle_r") if n in names]
+        angles = " / ".join(f"{np.degrees(angle):.0f}°" for angle in knees)
+        text = f"{lot}, subject {group}, {float(self.arrays['time']):.2f} s"
+        return f"{text}, knees {angles}" if knees else text
+
+
+def pick(dataset: Dataset, count: int) -> list[Sample]:
+    """Draws samples that show the whole dataset: all lots, then all splits; the same for the same dataset."""
+    rng = generator(0, "look", dataset.dataset_id)
+    shards = _spread([s for s in dataset.shards if s.rows], rng)[: min(count, _MAX_SHARDS)]
+    if not shards:
+        return []
+    each = [count // len(shards) + (i < count % len(shards)) for i in range(len(shards))]
+    found = []
+    for shard, wanted in zip(shards, each, strict=True):
+        edges = np.linspace(0, shard.rows, min(wanted, shard.rows) + 1)
+        rows = rng.uniform(edges[:-1], edges[1:]).astype(int)
+        found += _read(dataset, shard, [int(r) for r in np.unique(rows)])
+    return found
+
+
+def draw(sample: Sample, side: int) -> Picture:
+    """Enlarges or shrinks the picture to `side` px and draws limbs, joints and markers on it."""
+    scale = side / sample.picture.shape[1]
+    A = np.array(
+        [[scale, 0, 0.5 * scale - 0.5], [0, scale, 0.5 * scale - 0.5], [0, 0, 1]], np.float64
+    )
+    canvas = np.ascontiguousarray(images.warp(sample.picture, A, side, side))
+    arrays, thick = sample.arrays, max(1, side // 150)
+
+    def place(points: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.asarray(points * scale + A[:2, 2], dtype=np.float64)
+
+    _draw_limbs(canvas, place(arrays["keypoints"]), arrays["keypoint_visibility"], thick)
+    for point, visible in zip(
+        place(arrays["markers_px"]), arrays["marker_visibility"], strict=True
+    ):
+        _dot(canvas, point, int(visible), MARKER, thick)
+    names: tuple[str, ...] = COCO_KEYPOINTS
+    points, seen = arrays["keypoints"], arrays["keypoint_visibility"]
+    if sample.skeleton is not None:
+        names = sample.skeleton.joint_names
+        points, seen = arrays["joints_px"], arrays["joint_visibility"]
+    for name, point, visible in zip(names, place(points), seen, strict=True):
+        _dot(canvas, point, int(visible), _side(name), thick + 1)
+    return canvas
+
+
+def sheet(tiles: list[Picture], columns: int, gap: int = 4) -> Picture:
+    """Lays equal tiles out in rows on white."""
+    if not tiles:
+        return np.full((gap, gap, 3), 255, np.uint8)
+    side, rows = tiles[0].shape[0], -(-len(tiles) // columns)
+    shape = (rows * (side + gap) + gap, columns * (side + gap) + gap, 3)
+    canvas = np.full(shape, 255, np.uint8)
+    for i, tile in enumerate(tiles):
+        y, x = (gap + n * (side + gap) for n in divmod(i, columns))
+        canvas[y : y + side, x : x + side] = tile
+    return canvas
+
+
+def _spread(shards: list[ShardReceipt], rng: np.random.Generator) -> list[ShardReceipt]:
+    """Orders shards so that any beginning holds each (split, lot) about equally."""
+    groups: dict[tuple[str, str], list[ShardReceipt]] = {}
+    for i in rng.permutation(len(shards)):
+        shard = shards[int(i)]
+        groups.setdefault((shard.key.split, shard.key.lot), []).append(shard)
+    order = [groups[name] for name in sorted(groups)]
+    ranked = [(rank, g, s) for g, group in enumerate(order) for rank, s in enumerate(group)]
+    return [shard for _, _, shard in sorted(ranked, key=lambda r: r[:2])]
+
+
+def _read(dataset: Dataset, shard: ShardReceipt, rows: list[int]) -> list[Sample]:
+    arrays = dataset.store.read_arrays(shard.action_key, _ARRAYS)
+    flat, offset = arrays.pop("image"), arrays.pop("image_offset")
+    skeleton = dataset.store.read_skeleton(shard.skeleton) if shard.skeleton else None
+    return [
+        Sample(
+            shard=shard,
+            picture=images.decode(flat[offset[row] : offset[row + 1]].tobytes()),
+            arrays={name: values[row] for name, values in arrays.items()},
+            skeleton=skeleton,
+        )
+        for row in rows
+    ]
+
+
+def _side(name: str) -> Colour:
+    if name.startswith("left_") or name.endswith("_l"):
+        return LEFT
+    return RIGHT if name.startswith("right_") or name.endswith("_r") else MIDDLE
+
+
+def _draw_limbs(
+    canvas: Picture, points: NDArray[np.float64], seen: NDArray[np.uint8], thick: int
+) -> None:
+    for a, b in COCO_SKELETON:
+        i, j = COCO_KEYPOINTS.index(a), COCO_KEYPOINTS.index(b)
+        if not (_shown(points[i], int(seen[i])) and _shown(points[j], int(seen[j]))):
+            continue
+        colour = _side(a) if _side(a) == _side(b) else MIDDLE
+        cv2.line(canvas, _fixed(points[i]), _fixed(points[j]), colour, thick, cv2.LINE_AA, 4)
+
+
+def _shown(point: NDArray[np.float64], visible: int) -> bool:
+    known = visible not in (Visibility.UNLABELLED, Visibility.OUT_OF_FRAME)
+    return known and bool(np.isfinite(point).all())
+
+
+def _dot(
+    canvas: Picture, point: NDArray[np.float64], visible: int, colour: Colour, radius: int
+) -> None:
+    if not _shown(point, visible):
+        return
+    centre = _fixed(point)
+    if visible == Visibility.VISIBLE:
+        cv2.circle(canvas, centre, 16 * radius + 12, (20, 20, 20), -1, cv2.LINE_AA, 4)
+        cv2.circle(canvas, centre, 16 * radius, colour, -1, cv2.LINE_AA, 4)
+    else:
+        cv2.circle(canvas, centre, 16 * radius, colour, 1, cv2.LINE_AA, 4)
+
+
+def _fixed(point: NDArray[np.float64]) -> tuple[int, int]:
+    """Returns OpenCV's fixed-point pixel with four fractional bits."""
+    x, y = np.rint(point * 16).astype(int)
+    return int(x), int(y)

@@ -1,0 +1,251 @@
+"""What a person wants to know of a dataset: a short summary, a contact sheet, one self-contained page."""
+
+import base64
+import io
+import os
+import secrets
+from collections import Counter
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jinja2
+import numpy as np
+import yaml
+from matplotlib.figure import Figure
+
+from pipeline import overlay
+from schemas.errors import InputError
+from schemas.manifest import Dataset, open_dataset
+from schemas.shards import ShardReceipt
+from schemas.statistics import Histogram
+from workers import images
+
+_SAMPLES = 24
+_TILE_PX = 320
+_PLAIN_PX = 128
+_TITLES = {
+    "knee_flexion": "Knee flexion, both sides",
+    "hip_flexion": "Hip flexion, both sides",
+    "camera_yaw": "Camera direction (0 in front, 90 on the left side)",
+    "stature": "Height",
+    "bmi": "Body mass index",
+    "occlusion": "Hidden share of the labelled lower joints",
+    "skin_to_joint": "Joint estimated from the skin to the model's joint",
+}
+
+
+def info(url: str) -> dict[str, Any]:
+    """Returns what a dataset holds as JSON values, from its manifest alone.
+
+    Raises:
+        InputError: nothing is published there, or it cannot be reached.
+    """
+    return _info(open_dataset(url))
+
+
+def preview(url: str, out_path: Path) -> Path:
+    """Writes one HTML page without any outside link; the page appears whole or not at all.
+
+    Raises:
+        InputError: nothing is published there, or the page cannot be written.
+    """
+    dataset = open_dataset(url)
+    samples = overlay.pick(dataset, _SAMPLES)
+    quarantine = _quarantine(dataset)
+    histograms = dataset.statistics.histograms
+    names = sorted(histograms, key=lambda n: ([*_TITLES, n].index(n), n))
+    template = Path(__file__).with_name("preview.html").read_text(encoding="utf-8")
+    page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        template
+    )
+    text = page.render(
+        info=_info(dataset),
+        url=url,
+        summary=_summary(dataset),
+        groups=_group_name(dataset),
+        counts=_counts(dataset),
+        tiles=[{"src": _tile(s), "caption": s.caption} for s in samples],
+        plain=_jpeg_uri(_plain_sheet(samples)),
+        left=overlay.LEFT,
+        right=overlay.RIGHT,
+        marker=overlay.MARKER,
+        plots=[_plot(name, histograms[name]) for name in names],
+        quarantine=quarantine,
+        quarantined=sum(row["count"] for row in quarantine),
+        planned=dataset.rows + sum(row["count"] for row in quarantine),
+        skeletons=[_skeleton(dataset, fingerprint) for fingerprint in dataset.skeletons],
+        recipe=yaml.safe_dump(dataset.recipe, sort_keys=False, allow_unicode=True).strip(),
+    )
+    return write_whole(out_path, text.encode())
+
+
+def contact_sheet(url: str, out_path: Path, rows: int, cols: int, side: int = 256) -> Path:
+    """Writes a JPEG or PNG (by the name's suffix) of rows x cols samples with their labels drawn.
+
+    Raises:
+        InputError: nothing is published there, another suffix, or the file cannot be written.
+    """
+    suffix = out_path.suffix.lower()
+    if suffix not in (".jpg", ".jpeg", ".png"):
+        raise InputError(str(out_path), "is neither .jpg nor .png", "Choose another file name")
+    samples = overlay.pick(open_dataset(url), rows * cols)
+    picture = overlay.sheet([overlay.draw(sample, side) for sample in samples], cols)
+    if suffix == ".png":
+        _, encoded = cv2.imencode(".png", picture[..., ::-1])
+        return write_whole(out_path, encoded.tobytes())
+    return write_whole(out_path, images.encode(picture, 88))
+
+
+def write_whole(path: Path, data: bytes) -> Path:
+    """Writes a local file so that readers see the old one or the whole new one.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        remedy = "Choose another place, or free some space"
+        raise InputError(str(path), f"cannot be written ({error.strerror})", remedy) from error
+    return path
+
+
+def _info(dataset: Dataset) -> dict[str, Any]:
+    splits: dict[str, int] = {"train": 0, "val": 0, "test": 0}
+    lots: dict[str, int] = {}
+    for shard in dataset.shards:
+        splits[shard.key.split] += shard.rows
+        lots[shard.key.lot] = lots.get(shard.key.lot, 0) + shard.rows
+    return {
+        "name": str(dataset.recipe.get("name", "")),
+        "kind": str(dataset.recipe.get("kind", "")),
+        "dataset_id": dataset.dataset_id,
+        "number": dataset.number,
+        "parent": dataset.parent,
+        "created": dataset.created,
+        "samples": dataset.rows,
+        "shards": len(dataset.shards),
+        "bytes": dataset.bytes,
+        "bytes_per_sample": round(dataset.bytes / dataset.rows) if dataset.rows else 0,
+        "splits": splits,
+        "lots": lots,
+        "quarantined": {row["reason"]: row["count"] for row in _quarantine(dataset)},
+        "skeletons": list(dataset.skeletons),
+        "tools": dataset.tools,
+    }
+
+
+def _summary(dataset: Dataset) -> str:
+    size = dataset.bytes / 1e6
+    what = "synthetic people" if _group_name(dataset) == "subjects" else "persons in photographs"
+    return f"{dataset.rows:,} samples of {what} in {len(dataset.shards):,} shards, {size:,.1f} MB."
+
+
+def _group_name(dataset: Dataset) -> str:
+    return "images" if dataset.recipe.get("kind") == "coco" else "subjects"
+
+
+def _counts(dataset: Dataset) -> list[dict[str, Any]]:
+    """Returns a row for each lot and split, then the sum; groups are what no split divides."""
+
+    def groups_of(shard: ShardReceipt) -> set[int]:
+        ids = dataset.store.read_arrays(shard.action_key, ["group_id"])["group_id"]
+        return {int(i) for i in ids}
+
+    with ThreadPoolExecutor(8) as pool:
+        groups = list(pool.map(groups_of, dataset.shards))
+    pairs = list(zip(dataset.shards, groups, strict=True))
+    names = sorted(
+        {(s.key.lot, s.key.split) for s in dataset.shards},
+        key=lambda n: (n[0], ["train", "val", "test"].index(n[1])),
+    )
+    rows = [
+        _count(lot, split, [p for p in pairs if (p[0].key.lot, p[0].key.split) == (lot, split)])
+        for lot, split in names
+    ]
+    return [*rows, _count("all", "", pairs) | {"sum": True}]
+
+
+def _count(lot: str, split: str, pairs: list[tuple[ShardReceipt, set[int]]]) -> dict[str, Any]:
+    return {
+        "lot": lot,
+        "split": split,
+        "samples": sum(shard.rows for shard, _ in pairs),
+        "groups": len(set().union(*(group for _, group in pairs))),
+        "shards": len(pairs),
+        "bytes": sum(shard.bytes for shard, _ in pairs),
+        "sum": False,
+    }
+
+
+def _quarantine(dataset: Dataset) -> list[dict[str, Any]]:
+    """Returns each reason with its count and first example, the most frequent first."""
+    entries = [entry for shard in dataset.shards for entry in shard.quarantine]
+    count = Counter(entry.reason for entry in entries)
+    first = {entry.reason: entry for entry in reversed(entries)}
+    return [
+        {"reason": r, "count": n, "sample": first[r].sample, "detail": first[r].detail}
+        for r, n in count.most_common()
+    ]
+
+
+def _skeleton(dataset: Dataset, fingerprint: str) -> dict[str, Any]:
+    spec = dataset.store.read_skeleton(fingerprint)
+    return {
+        "fingerprint": fingerprint,
+        "coordinates": len(spec.coordinate_names),
+        "bodies": len(spec.body_names),
+        "joints": len(spec.joint_names),
+        "markers": len(spec.marker_names),
+    }
+
+
+def _tile(sample: overlay.Sample) -> str:
+    return _jpeg_uri(overlay.draw(sample, _TILE_PX))
+
+
+def _plain_sheet(samples: Iterable[overlay.Sample]) -> overlay.Picture:
+    size = (_PLAIN_PX, _PLAIN_PX)
+    tiles = [cv2.resize(s.picture, size, interpolation=cv2.INTER_AREA) for s in samples]
+    return overlay.sheet([np.asarray(t, dtype=np.uint8) for t in tiles], columns=8)
+
+
+def _jpeg_uri(picture: overlay.Picture) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(images.encode(picture, 85)).decode()
+
+
+def _plot(name: str, histogram: Histogram) -> dict[str, str]:
+    """Draws a histogram as SVG and says in words what it shows."""
+    edges, counts = np.array(histogram.edges), np.array(histogram.counts)
+    figure = Figure(figsize=(4.2, 2.3), layout="constrained")
+    axes = figure.add_subplot()
+    axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color="#3f6f9e", linewidth=0)
+    axes.set_xlim(float(edges[0]), float(edges[-1]))
+    axes.set_xlabel(histogram.unit)
+    axes.set_ylabel("count")
+    axes.grid(axis="y", color="#e3e6e9", linewidth=0.7)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if name == "camera_yaw":
+        axes.set_xticks([-180, -90, 0, 90, 180])
+    sink = io.BytesIO()
+    figure.savefig(sink, format="svg", metadata={"Date": None})
+    source = "data:image/svg+xml;base64," + base64.b64encode(sink.getvalue()).decode()
+    return {"src": source, "title": _TITLES.get(name, name), "caption": _in_words(histogram)}
+
+
+def _in_words(histogram: Histogram) -> str:
+    total = sum(histogram.counts)
+    if not total:
+        return "no values"
+    share = np.cumsum(histogram.counts) / total
+    low = histogram.edges[int(np.searchsorted(share, 0.05))]
+    high = histogram.edges[int(np.searchsorted(share, 0.95 - 1e-12)) + 1]
+    return f"{total:,} values, nine tenths between {low:.3g} and {high:.3g} {histogram.unit}"
