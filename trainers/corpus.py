@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from schemas import manifest
 from schemas.errors import InputError
 from schemas.shards import canonical_digest
+from schemas.skeleton import SkeletonSpec
 
 
 class Reader(Protocol):
@@ -76,3 +77,28 @@ def open_corpus(datasets: Sequence[manifest.Dataset], split: str) -> Corpus:
         split=split,
         shards=tuple(sorted(shards, key=lambda s: s.action_key)),
     )
+
+
+def find_corpus(datasets: Sequence[manifest.Dataset], split: str) -> Corpus | None:
+    """Like `open_corpus`, but an empty split is None."""
+    rows = sum(r.rows for d in datasets for r in d.shards if r.key.split == split)
+    return open_corpus(datasets, split) if rows else None
+
+
+def only_skeleton(datasets: Sequence[manifest.Dataset]) -> SkeletonSpec | None:
+    """Returns the skeleton that all samples share; None where no sample, or not every sample, has one.
+
+    Raises:
+        InputError: samples of different skeletons.
+    """
+    found = {(s, d.url) for d in datasets for s in d.skeletons}
+    prints = {s for s, _ in found}
+    if len(prints) > 1:
+        urls = ", ".join(sorted({url for _, url in found}))
+        raise InputError(
+            urls, f"hold {len(prints)} different skeletons", "Train on data of one model"
+        )
+    if not prints or any(not r.skeleton for d in datasets for r in d.shards):
+        return None
+    owner = next(d for d in datasets if d.skeletons)
+    return owner.store.read_skeleton(owner.skeletons[0])

@@ -1,0 +1,154 @@
+"""`python -m trainers fit RECIPE --data URL --to URL` and `python -m trainers evaluate CHECKPOINT --data URL`."""
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import fsspec
+from tqdm import tqdm
+
+from schemas import manifest
+from schemas.errors import InputError
+from trainers import checkpoint, evaluate, loop, recipes, same_skeleton, session
+from trainers.corpus import only_skeleton, open_corpus
+from trainers.loop import Event, History
+
+
+def _urls(text: str) -> list[str]:
+    return [url for url in text.split(",") if url]
+
+
+def fit(args: argparse.Namespace) -> dict[str, Any]:
+    """Trains a recipe and says where it lies."""
+    recipe = recipes.load(args.recipe, args.set)
+    if args.no_ray:
+        history = _fit_here(recipe, args)
+    else:
+        # Ray takes seconds to import, and a run without it needs none of them.
+        from trainers import ray_train
+
+        gpu = session.pick_device().type == "cuda" if args.gpu is None else args.gpu
+        history = ray_train.fit(recipe, args.data, args.to, workers=args.workers, use_gpu=gpu)
+    first, last = history.steps[0], history.steps[-1]
+    metrics = history.validations[-1]["metrics"] if history.validations else {}
+    return {
+        "run": args.to,
+        "checkpoint": checkpoint.complete(args.to)[-1],
+        "steps": int(last["step"]),
+        "first_loss": first["loss"],
+        "last_loss": last["loss"],
+        "metrics": metrics,
+    }
+
+
+def _fit_here(recipe: Any, args: argparse.Namespace) -> History:
+    with tqdm(desc=recipe.name, unit="step", disable=args.json) as bar:
+
+        def report(event: Event) -> None:
+            bar.total = event.of_steps
+            bar.update(event.total_steps - bar.n)
+            if not event.validated:
+                bar.set_postfix(loss=f"{event.values['loss']:.5f}")
+
+        return session.run(recipe, args.data, args.to, session.pick_device(), report)
+
+
+def evaluate_checkpoint(args: argparse.Namespace) -> dict[str, Any]:
+    """Measures a checkpoint on one split and stores the result beside it."""
+    url = checkpoint.best(args.checkpoint) if args.best else args.checkpoint
+    saved = checkpoint.load(url)
+    device = session.pick_device()
+    task, net = checkpoint.restore(saved, device)
+    datasets = [manifest.open_dataset(u) for u in args.data]
+    if saved.skeleton is not None:
+        given = only_skeleton(datasets)
+        if given is None:
+            raise InputError(
+                ",".join(args.data), "has samples without a skeleton", "Evaluate on synthetic data"
+            )
+        same_skeleton.require_skeleton(saved.skeleton, given, ",".join(args.data))
+    corpus = open_corpus(datasets, args.split)
+    baselines = task.baselines(saved.summary)
+    with tqdm(total=corpus.rows, unit="sample", desc=args.split, disable=args.json) as bar:
+
+        def tick(size: int) -> None:
+            bar.update(size)
+
+        found = evaluate.measure(task, net, corpus, saved.recipe, device, baselines, tick)
+    result = {
+        "checkpoint": saved.url,
+        "dataset_ids": list(corpus.dataset_ids),
+        "split": args.split,
+        "metrics": found,
+    }
+    text = json.dumps(loop.plain(result), indent=1, sort_keys=True)
+    stored = f"{saved.url}/evaluation-{args.split}-{corpus.identity[:12]}.json"
+    with fsspec.open(stored, "w") as file:
+        file.write(text)
+    return result | {"stored": stored}
+
+
+def table(metrics: Mapping[str, Mapping[str, float]]) -> str:
+    """Lays metrics out as text: a row per metric, a column per predictor."""
+    columns = list(metrics)
+    names = list(dict.fromkeys(name for c in columns for name in metrics[c]))
+    width = max((len(n) for n in names), default=6) + 2
+    wide = max(12, *(len(c) + 2 for c in columns)) if columns else 12
+    lines = ["".ljust(width) + "".join(c.rjust(wide) for c in columns)]
+    for name in names:
+        cells = [f"{metrics[c][name]:.4g}" if name in metrics[c] else "-" for c in columns]
+        lines.append(name.ljust(width) + "".join(cell.rjust(wide) for cell in cells))
+    return "\n".join(lines)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Describes the command line."""
+    root = argparse.ArgumentParser(prog="python -m trainers", description=__doc__)
+    verbs = root.add_subparsers(dest="verb", required=True)
+    fitting = verbs.add_parser("fit", help="train a recipe")
+    fitting.add_argument("recipe", help="a shipped recipe's name, or a .yaml file")
+    fitting.add_argument("--data", type=_urls, required=True, help="dataset URLs, with commas")
+    fitting.add_argument("--to", required=True, help="URL for checkpoints and history")
+    fitting.add_argument("--set", action="append", default=[], metavar="a.b=c")
+    fitting.add_argument("--workers", type=int, default=2, help="Ray Train workers")
+    fitting.add_argument("--gpu", action=argparse.BooleanOptionalAction, help="a GPU per worker")
+    fitting.add_argument("--no-ray", action="store_true", help="train in this process")
+    fitting.set_defaults(run=fit)
+    measuring = verbs.add_parser("evaluate", help="measure a checkpoint")
+    measuring.add_argument("checkpoint", help="URL of a run or of one of its steps")
+    measuring.add_argument("--data", type=_urls, required=True, help="dataset URLs, with commas")
+    measuring.add_argument("--split", choices=("train", "val", "test"), default="test")
+    measuring.add_argument("--best", action="store_true", help="of a run, the step of lowest loss")
+    measuring.set_defaults(run=evaluate_checkpoint)
+    for verb in (fitting, measuring):
+        verb.add_argument("--json", action="store_true", help="print JSON and nothing else")
+    return root
+
+
+def show(result: Mapping[str, Any]) -> str:
+    """Lays a verb's result out for people."""
+    head = [f"{k}: {v}" for k, v in result.items() if k != "metrics"]
+    return "\n".join([*head, *([table(result["metrics"])] if result.get("metrics") else [])])
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs one command; returns the exit status: 0 done, 2 refused, 130 interrupted."""
+    args = parser().parse_args(words)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        result = args.run(args)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
+    print(json.dumps(loop.plain(result), sort_keys=True) if args.json else show(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""Measures a net, and the predictors that never look, on one split."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import torch
+from torch import nn
+
+from schemas.training import FitRecipe
+from trainers import metrics, parallel
+from trainers.corpus import Corpus
+from trainers.data import SampleStream
+from trainers.metrics import Tally
+from trainers.task import Baseline, Prepared, Task
+
+_SUMMARY_SAMPLES = 4096
+Tick = Callable[[int], None]
+"""Told after each batch how many samples it held."""
+
+
+def measure(
+    task: Task,
+    net: nn.Module,
+    corpus: Corpus,
+    recipe: FitRecipe,
+    device: torch.device,
+    baselines: Mapping[str, Baseline],
+    tick: Tick | None = None,
+) -> dict[str, dict[str, float]]:
+    """Returns the metrics of "net" and of each baseline over a whole split, the same on every rank."""
+    stream = _plain(task, corpus, recipe)
+    own: list[Tally] = []
+    losses: list[Tally] = []
+    trivial: dict[str, list[Tally]] = {name: [] for name in baselines}
+    net.eval()
+    finish = partial(task.prepare, training=False, device=device)
+    batches = stream.batches(0, finish, rank=parallel.rank(), world=parallel.world())
+    with torch.inference_mode():
+        for size, prepared in batches:
+            if len(prepared["image"]):
+                output = task.run(net, prepared)
+                parts = task.loss(output, prepared)
+                losses += [metrics.averaged(k, v.double().cpu().numpy()) for k, v in parts.items()]
+                own.append(task.measure(task.predict(output, prepared), prepared))
+                for name, predict in baselines.items():
+                    trivial[name].append(task.measure(predict(prepared), prepared))
+            if tick is not None:
+                tick(size)
+    loss = _merge(losses)
+    means = {name: loss.mean(name) for name in loss.sums if f"{name}_count" in loss.sums}
+    result = {"net": task.finalise(_merge(own)) | means}
+    return result | {name: task.finalise(_merge(parts)) for name, parts in trivial.items()}
+
+
+def summarise(task: Task, corpus: Corpus, recipe: FitRecipe) -> Tally:
+    """Returns what the baselines must know of the train split, from up to 4,096 samples drawn over all of it."""
+    stream = SampleStream(
+        corpus=corpus,
+        arrays=task.arrays,
+        batch=recipe.batch,
+        seed=recipe.seed,
+        options=recipe.stream,
+        drop_last=False,
+    )
+    finish: Callable[..., Prepared] = partial(
+        task.prepare, training=False, device=torch.device("cpu")
+    )
+    last = -(-_SUMMARY_SAMPLES // recipe.batch)
+    batches = stream.batches(
+        0, finish, last_step=last, rank=parallel.rank(), world=parallel.world()
+    )
+    return _merge([task.summarise(p) for _, p in batches if len(p["image"])])
+
+
+def _plain(task: Task, corpus: Corpus, recipe: FitRecipe) -> SampleStream:
+    return SampleStream(
+        corpus=corpus,
+        arrays=task.arrays,
+        batch=recipe.batch,
+        seed=recipe.seed,
+        options=recipe.stream,
+        shuffle=False,
+        drop_last=False,
+    )
+
+
+def _merge(parts: list[Tally]) -> Tally:
+    """Adds up this rank's parts, then the ranks'."""
+    return metrics.total(parallel.gather(metrics.total(parts)))

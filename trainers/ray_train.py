@@ -1,0 +1,120 @@
+"""Ray Train's adapter: workers, restarts and nothing else. Every worker calls `session.run`, as one process would.
+
+Checkpoints go to the run's URL by rank 0, and a restarted group finds the newest there, so the run survives also
+where Ray's own storage does not. The only file of the training side that imports Ray.
+"""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pyarrow.fs
+import ray
+import ray.train
+import ray.train.torch
+from ray.experimental import tqdm_ray
+
+from schemas import files
+from schemas.errors import InputError
+from schemas.training import FitRecipe
+from trainers import parallel, session
+from trainers.loop import Event, History, read_history
+
+log = logging.getLogger(__name__)
+_ROOT = Path(__file__).parents[1]
+_NOT_SHIPPED = [
+    ".git",
+    ".venv",
+    "demo",
+    "docs",
+    "tests",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".hypothesis",
+]
+_FAILURES = 2
+
+
+def fit(recipe: FitRecipe, data: Sequence[str], to: str, *, workers: int, use_gpu: bool) -> History:
+    """Trains on Ray workers and returns what `session.run` would have.
+
+    Raises:
+        InputError: what `session.run` refuses, or a URL that only this process can see.
+    """
+    local = [url for url in (*data, to) if url.startswith("memory://")]
+    if local:
+        raise InputError(
+            local[0], "lives in this process only", "Use file:// or s3://, or --no-ray"
+        )
+    session.check(recipe, data)
+    _connect()
+    fs, path = fsspec.core.url_to_fs(f"{to.rstrip('/')}/ray")
+    trainer = ray.train.torch.TorchTrainer(
+        _worker,
+        train_loop_config={
+            "recipe": recipe.model_dump(mode="json"),
+            "data": [files.absolute(url) for url in data],
+            "to": files.absolute(to),
+        },
+        scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=use_gpu),
+        run_config=ray.train.RunConfig(
+            name=recipe.name,
+            storage_path=path,
+            storage_filesystem=pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(fs)),
+            failure_config=ray.train.FailureConfig(max_failures=_FAILURES),
+        ),
+    )
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise _cause(error) from error
+    return read_history(to)
+
+
+def _worker(config: dict[str, Any]) -> None:
+    """Runs on each worker, inside the process group that Ray made."""
+    recipe = FitRecipe.model_validate(config["recipe"])
+    bar: Any = None
+
+    def report(event: Event) -> None:
+        nonlocal bar
+        if parallel.rank() == 0:
+            if bar is None:
+                bar = tqdm_ray.tqdm(desc=recipe.name, total=event.of_steps)
+            bar.update(event.total_steps - bar._x)
+        if event.validated:
+            ray.train.report({"step": event.total_steps, **event.values})
+
+    device = ray.train.torch.get_device()
+    session.run(recipe, config["data"], config["to"], device, report)
+    if bar is not None:
+        bar.close()
+
+
+def _connect() -> None:
+    """Joins the cluster of `RAY_ADDRESS` or of the surrounding Ray job, else starts a local one."""
+    if ray.is_initialized():
+        return
+    # Ray's default of one minute stalls every recovery by a minute.
+    variables = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300"}
+    os.environ.update({k: v for k, v in variables.items() if k not in os.environ})
+    environment: dict[str, Any] = {"env_vars": {"OMP_NUM_THREADS": "1", **variables}}
+    if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
+        environment |= {"working_dir": str(_ROOT), "excludes": _NOT_SHIPPED}
+    ray.init(include_dashboard=False, logging_level=logging.WARNING, runtime_env=environment)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Finds the refusal inside Ray's wrapping; another failure is returned as it is."""
+    failures: dict[int, BaseException] = getattr(error, "worker_failures", {})
+    for failure in failures.values():
+        seen: BaseException | None = failure
+        while seen is not None:
+            if isinstance(seen, InputError):
+                return seen
+            inner = getattr(seen, "cause", None)
+            seen = inner if isinstance(inner, BaseException) else seen.__cause__
+    return error
