@@ -3,6 +3,7 @@
 Points are drawn on their pixel centres; hidden ones hollow, those outside the picture not at all.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.geometry import affine_from_box, apply_affine
 from schemas.keypoints import COCO_KEYPOINTS, COCO_SKELETON, Visibility
 from schemas.manifest import Dataset
 from schemas.shards import ShardReceipt, generator
@@ -22,7 +24,10 @@ LEFT: Colour = (20, 180, 255)
 RIGHT: Colour = (255, 100, 50)
 MIDDLE: Colour = (235, 235, 235)
 MARKER: Colour = (190, 240, 40)
+_RIM: Colour = (20, 20, 20)
 _MAX_SHARDS = 8
+_OVERSAMPLE = 3
+"""OpenCV draws small circles as diamonds; drawn large and shrunk they are round."""
 _ARRAYS = (
     *("image", "image_offset", "sample_id", "group_id", "time", "q", "camera_yaw", "keypoints"),
     *("keypoint_visibility", "joints_px", "joint_visibility", "markers_px", "marker_visibility"),
@@ -44,11 +49,13 @@ class Sample:
         lot, group = self.shard.key.lot, int(self.arrays["group_id"])
         if self.skeleton is None:
             return f"image {group}, person {int(self.arrays['sample_id'])}"
-        names, q = self.skeleton.coordinate_names, self.arrays["q"]
-        knees = [q[names.index(n)] for n in ("knee_angle_l", "knee_angle_r") if n in names]
-        angles = " / ".join(f"{np.degrees(angle):.0f}°" for angle in knees)
+        angles = dict(
+            zip(self.skeleton.coordinate_names, np.degrees(self.arrays["q"]), strict=True)
+        )
         text = f"{lot}, subject {group}, {float(self.arrays['time']):.2f} s"
-        return f"{text}, knees {angles}" if knees else text
+        if {"knee_angle_l", "knee_angle_r"} - angles.keys():
+            return text
+        return f"{text}, knees L {angles['knee_angle_l']:.0f}° R {angles['knee_angle_r']:.0f}°"
 
 
 def pick(dataset: Dataset, count: int) -> list[Sample]:
@@ -57,26 +64,27 @@ def pick(dataset: Dataset, count: int) -> list[Sample]:
     shards = _spread([s for s in dataset.shards if s.rows], rng)[: min(count, _MAX_SHARDS)]
     if not shards:
         return []
-    each = [count // len(shards) + (i < count % len(shards)) for i in range(len(shards))]
+    each = [0] * len(shards)
+    for i in itertools.cycle(range(len(shards))):
+        if sum(each) == min(count, sum(shard.rows for shard in shards)):
+            break
+        each[i] += each[i] < shards[i].rows
     found = []
     for shard, wanted in zip(shards, each, strict=True):
-        edges = np.linspace(0, shard.rows, min(wanted, shard.rows) + 1)
-        rows = rng.uniform(edges[:-1], edges[1:]).astype(int)
-        found += _read(dataset, shard, [int(r) for r in np.unique(rows)])
+        rows = np.sort(rng.choice(shard.rows, wanted, replace=False))
+        found += _read(dataset, shard, [int(r) for r in rows])
     return found
 
 
 def draw(sample: Sample, side: int) -> Picture:
     """Enlarges or shrinks the picture to `side` px and draws limbs, joints and markers on it."""
-    scale = side / sample.picture.shape[1]
-    A = np.array(
-        [[scale, 0, 0.5 * scale - 0.5], [0, scale, 0.5 * scale - 0.5], [0, 0, 1]], np.float64
-    )
-    canvas = np.ascontiguousarray(images.warp(sample.picture, A, side, side))
-    arrays, thick = sample.arrays, max(1, side // 150)
+    large, (height, width) = _OVERSAMPLE * side, sample.picture.shape[:2]
+    A = affine_from_box(np.array([-0.5, -0.5, width, height]), large, large)
+    canvas = np.ascontiguousarray(images.warp(sample.picture, A, large, large))
+    arrays, thick = sample.arrays, max(1, large // 240)
 
     def place(points: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(points * scale + A[:2, 2], dtype=np.float64)
+        return apply_affine(A, points.astype(np.float64))
 
     _draw_limbs(canvas, place(arrays["keypoints"]), arrays["keypoint_visibility"], thick)
     for point, visible in zip(
@@ -89,8 +97,9 @@ def draw(sample: Sample, side: int) -> Picture:
         names = sample.skeleton.joint_names
         points, seen = arrays["joints_px"], arrays["joint_visibility"]
     for name, point, visible in zip(names, place(points), seen, strict=True):
-        _dot(canvas, point, int(visible), _side(name), thick + 1)
-    return canvas
+        _dot(canvas, point, int(visible), _side(name), 2 * thick)
+    small = cv2.resize(canvas, (side, side), interpolation=cv2.INTER_AREA)
+    return np.asarray(small, dtype=np.uint8)
 
 
 def sheet(tiles: list[Picture], columns: int, gap: int = 4) -> Picture:
@@ -161,10 +170,10 @@ def _dot(
         return
     centre = _fixed(point)
     if visible == Visibility.VISIBLE:
-        cv2.circle(canvas, centre, 16 * radius + 12, (20, 20, 20), -1, cv2.LINE_AA, 4)
+        cv2.circle(canvas, centre, 16 * radius + 20, _RIM, -1, cv2.LINE_AA, 4)
         cv2.circle(canvas, centre, 16 * radius, colour, -1, cv2.LINE_AA, 4)
     else:
-        cv2.circle(canvas, centre, 16 * radius, colour, 1, cv2.LINE_AA, 4)
+        cv2.circle(canvas, centre, 16 * radius, colour, 2, cv2.LINE_AA, 4)
 
 
 def _fixed(point: NDArray[np.float64]) -> tuple[int, int]:

@@ -108,10 +108,12 @@ def write_whole(path: Path, data: bytes) -> Path:
     partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
-        os.replace(partial, path)
+        try:
+            partial.write_bytes(data)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         remedy = "Choose another place, or free some space"
         raise InputError(str(path), f"cannot be written ({error.strerror})", remedy) from error
     return path
