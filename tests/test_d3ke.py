@@ -92,7 +92,7 @@ def test_overfits_one_batch(batch: Batch) -> None:
     for _ in range(60):
         losses = task.loss(task.run(net, prepared), prepared)
         optimiser.zero_grad()
-        losses["loss"].mean().backward()
+        torch.autograd.backward(losses["loss"].mean())
         optimiser.step()
         history.append({name: float(value.detach().mean()) for name, value in losses.items()})
     for name in ("loss", "joint", "marker", "angle"):

@@ -1,47 +1,75 @@
 """A skeleton small enough to think about: pelvis, two legs with a coupled patella, a locked toe, a torso."""
 
 from schemas.curves import IDENTITY, ZERO, Curve
-from schemas.skeleton import Axis, Coordinate, Coupler, Joint, Marker, Offset, SkeletonSpec
+from schemas.skeleton import (
+    Axis,
+    Coordinate,
+    CoordinateKind,
+    Coupler,
+    Joint,
+    Marker,
+    Offset,
+    SkeletonSpec,
+    Vec3,
+)
 
 _X, _Y, _Z = (1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0)
+Moved = tuple[int, Vec3, int]
+"""Slot among a joint's six axes, direction, coordinate."""
 
 
-def _axes(*moved: tuple[int, tuple[float, float, float], int]) -> tuple[Axis, ...]:
-    """Fills six axes; `moved` names (slot, direction, coordinate)."""
+def _axes(*moved: Moved) -> tuple[Axis, Axis, Axis, Axis, Axis, Axis]:
     still = [Axis(direction=d, curve=ZERO) for d in (_X, _Y, _Z, _X, _Y, _Z)]
     for slot, direction, coordinate in moved:
         still[slot] = Axis(direction=direction, curve=IDENTITY, coordinate=coordinate)
-    return tuple(still)
+    a, b, c, d, e, f = still
+    return a, b, c, d, e, f
 
 
 def tiny_skeleton() -> SkeletonSpec:
     """Makes it; coordinates are named as in the Rajagopal family."""
-    coordinates, joints = [], []
+    coordinates: list[Coordinate] = []
+    joints: list[Joint] = []
 
-    def angle(name: str, lower: float, upper: float, default: float = 0.0, **more: object) -> int:
-        kind = "translational" if "_t" in name and name.startswith("pelvis") else "rotational"
-        if name == "pelvis_tilt":
-            kind = "rotational"
+    def coordinate(
+        name: str,
+        lower: float,
+        upper: float,
+        kind: CoordinateKind = "rotational",
+        default: float = 0.0,
+        locked: bool = False,
+        coupler: Coupler | None = None,
+    ) -> int:
         coordinates.append(
-            Coordinate(name=name, kind=kind, lower=lower, upper=upper, default=default, **more)
+            Coordinate(
+                name=name,
+                kind=kind,
+                lower=lower,
+                upper=upper,
+                default=default,
+                locked=locked,
+                coupler=coupler,
+            )
         )
         return len(coordinates) - 1
 
-    def joint(name: str, parent: str, child: str, at: tuple[float, float, float], *moved) -> None:
-        offset = Offset(translation=at)
+    def joint(name: str, parent: str, child: str, at: Vec3, *moved: Moved) -> None:
         joints.append(
             Joint(
                 name=name,
                 parent=parent,
                 child=child,
-                parent_frames=(offset,),
+                parent_frames=(Offset(translation=at),),
                 child_frames=(Offset(),),
                 axes=_axes(*moved),
             )
         )
 
-    tilt, lean, turn = (angle(f"pelvis_{n}", -3.2, 3.2) for n in ("tilt", "list", "rotation"))
-    tx, ty, tz = (angle(f"pelvis_t{n}", -5.0, 5.0, 0.9 if n == "y" else 0.0) for n in "xyz")
+    tilt, lean, turn = (coordinate(f"pelvis_{n}", -3.2, 3.2) for n in ("tilt", "list", "rotation"))
+    tx, ty, tz = (
+        coordinate(f"pelvis_t{n}", -5.0, 5.0, "translational", 0.9 if n == "y" else 0.0)
+        for n in "xyz"
+    )
     joint(
         "ground_pelvis",
         "ground",
@@ -49,16 +77,16 @@ def tiny_skeleton() -> SkeletonSpec:
         (0.0, 0.0, 0.0),
         *((0, _Z, tilt), (1, _X, lean), (2, _Y, turn), (3, _X, tx), (4, _Y, ty), (5, _Z, tz)),
     )
-    bend = angle("lumbar_extension", -1.5, 0.5)
+    bend = coordinate("lumbar_extension", -1.5, 0.5)
     joint("back", "pelvis", "torso", (-0.1, 0.08, 0.0), (0, _Z, bend))
     for side, sign in (("r", 1.0), ("l", -1.0)):
-        flexion = angle(f"hip_flexion_{side}", -0.5, 2.1)
-        adduction = angle(f"hip_adduction_{side}", -0.9, 0.5)
-        knee = angle(f"knee_angle_{side}", 0.0, 2.3)
+        flexion = coordinate(f"hip_flexion_{side}", -0.5, 2.1)
+        adduction = coordinate(f"hip_adduction_{side}", -0.9, 0.5)
+        knee = coordinate(f"knee_angle_{side}", 0.0, 2.3)
         coupler = Coupler(independent=knee, curve=Curve(kind="linear", coefficients=(0.4, 0.0)))
-        beta = angle(f"knee_angle_{side}_beta", 0.0, 2.3, coupler=coupler)
-        ankle = angle(f"ankle_angle_{side}", -0.7, 0.5)
-        toe = angle(f"mtp_angle_{side}", -0.5, 0.5, locked=True)
+        beta = coordinate(f"knee_angle_{side}_beta", 0.0, 2.3, coupler=coupler)
+        ankle = coordinate(f"ankle_angle_{side}", -0.7, 0.5)
+        toe = coordinate(f"mtp_angle_{side}", -0.5, 0.5, locked=True)
         hip = ((0, _Z, flexion), (1, (sign, 0.0, 0.0), adduction))
         back = (0.0, 0.0, -1.0)
         joint(f"hip_{side}", "pelvis", f"femur_{side}", (-0.06, -0.08, 0.08 * sign), *hip)

@@ -103,8 +103,8 @@ def make_labels(
 
     Returns:
         "labelled" (n) bool, and in float64 "q", "angles", "scale", "R_cam_from_root", root-relative "joints" and
-        "markers", "root_cam", "place", "joints_px". Rows that are not labelled hold zeros, never NaN: a NaN that is masked after
-        the fact still poisons every gradient.
+        "markers", "root_cam", "place", "joints_px". Rows that are not labelled hold zeros: a NaN that is
+        masked after the fact still poisons every gradient.
 
     Raises:
         InputError: the arrays were written for another skeleton.

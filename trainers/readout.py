@@ -71,7 +71,7 @@ def read(spec: SkeletonSpec) -> Readout:
     if not places:
         raise InputError("skeleton", "has no free joint", "Use a model whose joints move")
     chosen = [spec.coordinates[i] for i in places]
-    rotational = np.array([_turns(spec, i) for i in places])
+    rotational = np.array([turns(spec, i) for i in places])
     limit = np.where(rotational, _TURN, np.inf)
     groups, group_of_body = _tie(spec.body_names)
     return Readout(
@@ -113,7 +113,7 @@ def _driving(spec: SkeletonSpec, axes: range, joint: int) -> list[int]:
     return sorted(i for i in found if i is not None)
 
 
-def _turns(spec: SkeletonSpec, coordinate: int) -> bool:
+def turns(spec: SkeletonSpec, coordinate: int) -> bool:
     """Says whether a coordinate is an angle; one that moves both ways is, if it drives a rotation."""
     kind = spec.coordinates[coordinate].kind
     rotations = (coordinate in _driving(spec, range(3), j) for j in range(len(spec.joints)))
