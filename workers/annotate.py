@@ -50,7 +50,7 @@ def keypoint_joints(spec: SkeletonSpec) -> dict[int, int]:
         match = next((children[b] for b in bodies if b in children), None)
         if match is None:
             raise InputError(
-                spec.name,
+                "the model",
                 f"no joint's child is called {' or '.join(bodies)}, so {name} cannot be labelled",
                 "Use a model with the body names of the Rajagopal/LaiUhlrich family",
             )

@@ -120,8 +120,8 @@ def _markers(
 def _limits(
     contents: ShardContents, spec: SkeletonSpec
 ) -> tuple[str, NDArray[np.bool_], NDArray[np.float64]]:
-    low = np.array([c.range[0] for c in spec.coordinates])
-    high = np.array([c.range[1] for c in spec.coordinates])
+    low = np.array([c.lower for c in spec.coordinates])
+    high = np.array([c.upper for c in spec.coordinates])
     q = contents.arrays["q"]
     over = np.maximum(low - q, q - high).max(axis=1, initial=0.0)
     return "joint_limit_rad", over > LIMIT_RAD, over
@@ -161,4 +161,4 @@ def _angles(q: NDArray[np.float64], spec: SkeletonSpec, stem: str) -> NDArray[np
 
 def _skin_distances(contents: ShardContents) -> list[float]:
     subjects = contents.tables.get("subjects", {})
-    return [d for s in subjects.values() for d in s.get("joint_distance", {}).values()]
+    return [d for s in subjects.values() for d in s.get("skin_to_skeleton_m", {}).values()]

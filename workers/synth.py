@@ -247,8 +247,8 @@ def _performance(
 def _within_limits(
     q: NDArray[np.float64], spec: SkeletonSpec
 ) -> tuple[NDArray[np.float64], dict[int, SampleRejected]]:
-    low = np.array([c.range[0] for c in spec.coordinates])
-    high = np.array([c.range[1] for c in spec.coordinates])
+    low = np.array([c.lower for c in spec.coordinates])
+    high = np.array([c.upper for c in spec.coordinates])
     inside = np.clip(q, low, high)
     rejects = {}
     for frame, (was, now) in enumerate(zip(q, inside, strict=True)):
@@ -275,7 +275,7 @@ def _on_floor(
 def _root_column(spec: SkeletonSpec, name: str) -> int:
     if name not in spec.coordinate_names:
         raise InputError(
-            spec.name,
+            "the model",
             f"has no coordinate {name}",
             "Use a model whose root joint has pelvis_tx, _ty, _tz",
         )
