@@ -1,7 +1,6 @@
 """Small published datasets for tests of what reads them: COCO persons, and an OpenSim model filmed on grey."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +77,11 @@ def publish_synth(
     return manifest.publish(url, recipe, receipts)
 
 
+def project(K: np.ndarray, T_cam_from_ground: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """Projects ground-frame points (n, 3) to pixels."""
+    return geometry.project(K, geometry.transform_points(T_cam_from_ground, points))
+
+
 def _columns(spec: SkeletonSpec, names: Sequence[str]) -> list[int]:
     return [spec.coordinate_names.index(name) for name in names]
 
@@ -115,9 +119,9 @@ def _squat(spec: SkeletonSpec, model: bytes, subject: int, frames: int) -> Shard
             "A_crop_from_source": np.eye(3),
             "anthropometry": [1.7, 70.0, 30.0, subject % 2],
             "motion_id": 0,
-            "keypoints": geometry.project(K, geometry.transform_points(T, keypoints)),
-            "joints_px": geometry.project(K, geometry.transform_points(T, pose.joint_centres)),
-            "markers_px": geometry.project(K, geometry.transform_points(T, pose.markers)),
+            "keypoints": project(K, T, keypoints),
+            "joints_px": project(K, T, pose.joint_centres),
+            "markers_px": project(K, T, pose.markers),
             "joint_visibility": Visibility.VISIBLE,
             "marker_visibility": Visibility.SELF_OCCLUDED,
             "keypoint_visibility": [Visibility.UNLABELLED] * 5 + [Visibility.VISIBLE] * 12,
@@ -145,6 +149,3 @@ def coco_recipe(folder: Path, **changes: Any) -> CocoRecipe:
         "subset": "lower_visible",
     }
     return CocoRecipe(**(fields | changes))
-
-
-__all__ = ["coco_recipe", "publish_coco", "publish_synth", "replace", "write"]

@@ -2,6 +2,7 @@
 
 import base64
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,13 @@ from pipeline import overlay, report
 from schemas.errors import InputError
 from schemas.keypoints import Visibility
 from schemas.manifest import Dataset, open_dataset
-from workers import images
+from workers import images, osim
 
 
 @pytest.fixture(scope="module")
-def synth(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Dataset:
-    model = shared_data / "opensim" / "pose2sim" / "Model_Pose2Sim_simple.osim"
-    url = str(tmp_path_factory.mktemp("synth"))
-    return small_datasets.publish_synth(url, model.read_bytes(), {"squat": True, "still": False})
+def synth(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    url, model = str(tmp_path_factory.mktemp("synth")), osim.read_model("default")
+    return small_datasets.publish_synth(url, model, {"squat": True, "still": False})
 
 
 @pytest.fixture(scope="module")
@@ -122,9 +122,9 @@ def test_a_joint_is_drawn_on_its_pixel_and_a_hidden_one_hollow(synth: Dataset, s
         }
         arrays["joints_px"][3] = point
         arrays["joint_visibility"][3] = visibility
-        drawn = small_datasets.replace(sample, arrays=arrays)
+        drawn = replace(sample, arrays=arrays)
         bare = arrays | {"joint_visibility": np.full(sample.skeleton.sizes.j, 4, np.uint8)}
-        plain = overlay.draw(small_datasets.replace(sample, arrays=bare), side)
+        plain = overlay.draw(replace(sample, arrays=bare), side)
         changed = np.abs(overlay.draw(drawn, side).astype(int) - plain).max(axis=2) > 30
         rows, columns = np.nonzero(changed)
         expected = (point + 0.5) * side / 160 - 0.5

@@ -129,6 +129,19 @@ def encode(rgb: Picture, quality: int) -> bytes:
     return data
 
 
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    """Returns width and height of a JPEG from its header.
+
+    Raises:
+        SampleRejected: `corrupt_jpeg`.
+    """
+    try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+    except ValueError as error:
+        raise SampleRejected("corrupt_jpeg", f"libjpeg: {error}") from error
+    return int(width), int(height)
+
+
 def warp(rgb: Picture, A_out_from_in: NDArray[np.float64], width: int, height: int) -> Picture:
     """Resamples by an affine (3, 3) between pixel centres; black outside the picture.
 
