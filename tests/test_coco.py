@@ -253,6 +253,7 @@ def test_broken_entries_are_quarantined_with_reasons_and_the_rest_goes_on(tmp_pa
         person(9, 99),
         person(10, 1, bbox=[500, 20, 60, 110]),
         person(11, 1),
+        person(12, 1, area=None),
     ]
     wanted = recipe(lay_out(tmp_path, document(pictures, persons), files))
     index = coco.load(wanted)
@@ -261,6 +262,7 @@ def test_broken_entries_are_quarantined_with_reasons_and_the_rest_goes_on(tmp_pa
     assert contents.arrays["sample_id"].tolist() == [1, 11]
     assert {q.sample.split()[1]: q.reason for q in contents.quarantine} == {
         "10": "bad_box",
+        "12": "bad_area",
         "2": "missing_image",
         "3": "truncated_jpeg",
         "4": "size_mismatch",
@@ -270,7 +272,7 @@ def test_broken_entries_are_quarantined_with_reasons_and_the_rest_goes_on(tmp_pa
         "8": "bad_file_name",
         "9": "missing_image",
     }
-    assert contents.planned == 11 == len(contents.images) + len(contents.quarantine)
+    assert contents.planned == 12 == len(contents.images) + len(contents.quarantine)
     canonical_digest(coco.inputs(index, key))
 
 

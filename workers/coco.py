@@ -5,125 +5,29 @@ Pixels: COCO writes keypoints as pixel indices, which is this project's rule (th
 A person is one annotation; what a split never divides is its image.
 """
 
-import contextlib
 import functools
-import io
-import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
-import fsspec
 import numpy as np
 from numpy.typing import NDArray
-from pycocotools.coco import COCO
 
-from schemas import files, layout
-from schemas.errors import InputError, SampleRejected
+from schemas import layout
+from schemas.errors import SampleRejected
 from schemas.geometry import affine_from_box, apply_affine, fit_box
-from schemas.keypoints import LOWER_INDICES, Visibility
+from schemas.keypoints import Visibility
 from schemas.recipes import CocoRecipe
 from schemas.shards import Quarantined, ShardContents, ShardKey, Split, unit_hash
 from workers import images
+from workers.coco_index import LOWER, CocoIndex, Image, Person, load
 
-_LOWER = list(LOWER_INDICES)
+__all__ = ["CocoIndex", "inputs", "load", "make_shard", "plan"]
+
 _FROM_V = np.array([Visibility.UNLABELLED, Visibility.OCCLUDED, Visibility.VISIBLE], dtype=np.uint8)
 _READ_AHEAD = 32
-
-
-@dataclass(frozen=True, kw_only=True)
-class Image:
-    """One picture as the annotation file describes it; `width` is 0 where it does not."""
-
-    image_id: int
-    file_name: str
-    width: int
-    height: int
-    licence: int
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Person:
-    """One annotation; NaN where the file holds no usable number."""
-
-    annotation_id: int
-    image_id: int
-    box: NDArray[np.float64]
-    """x, y, w, h in px, from the outer corner of the first pixel (COCO's own)."""
-    area: float
-    keypoints: NDArray[np.float64]
-    """(17, 3): x, y in px and v (0 not labelled, 1 hidden, 2 visible)."""
-
-    @property
-    def readable(self) -> bool:
-        """Says whether v is known and every labelled point has a place."""
-        v = self.keypoints[:, 2]
-        return bool(np.isin(v, (0, 1, 2)).all() and np.isfinite(self.keypoints[v > 0]).all())
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class CocoIndex:
-    """The persons that a recipe selects, sorted by (image, annotation), and where their pictures are."""
-
-    persons: tuple[Person, ...]
-    pictures: dict[int, Image]
-    folder: images.Folder
-
-    @functools.cached_property
-    def by_id(self) -> dict[int, Person]:
-        """Returns the selected persons by annotation id."""
-        return {person.annotation_id: person for person in self.persons}
-
-    def members(self, key: ShardKey) -> list[Person]:
-        """Returns a shard's persons in order.
-
-        Raises:
-            InputError: the annotation file is no longer the one that was planned with.
-        """
-        missing = [m for m in key.members if m not in self.by_id]
-        if missing:
-            why = f"annotation {missing[0]} and {len(missing) - 1} others are no longer selected"
-            raise InputError(str(key), why, "The annotation file changed: plan again")
-        return [self.by_id[m] for m in key.members]
-
-
-def load(recipe: CocoRecipe) -> CocoIndex:
-    """Reads the annotation file and applies the subset rules; kept in memory while the file is unchanged.
-
-    Raises:
-        InputError: unreachable, not JSON, no person category, no keypoints, double ids, or no person left;
-            or the pictures' folder is unreachable.
-    """
-    try:
-        fs, path = fsspec.core.url_to_fs(recipe.annotations)
-        version = str(fs.ukey(path))
-    except (OSError, ValueError, ImportError):
-        version = ""  # reading it below gives the reason
-    return _load(recipe, version)
-
-
-@functools.lru_cache(maxsize=2)
-def _load(recipe: CocoRecipe, version: str) -> CocoIndex:
-    url = recipe.annotations
-    coco = _open(url, files.read_bytes(url))
-    categories = set(coco.getCatIds(catNms=["person"]))
-    if not categories:
-        raise InputError(url, "has no category `person`", "Name a person_keypoints file")
-    records = [a for a in coco.dataset["annotations"] if a.get("category_id") in categories]
-    if not any("keypoints" in record for record in records):
-        remedy = "Name a person_keypoints file, not an instances or captions file"
-        raise InputError(url, "its person annotations hold no `keypoints`", remedy)
-    if len(coco.anns) != len(coco.dataset["annotations"]):
-        raise InputError(url, "several annotations share one id", "Give each its own")
-    pictures = {int(i): _image(record) for i, record in coco.imgs.items()}
-    persons = _select(recipe, [_person(r) for r in records if not r.get("iscrowd")], pictures)
-    if not persons:
-        raise InputError(
-            url, "no person satisfies the recipe", "Relax subset, min_box_px or licences"
-        )
-    return CocoIndex(persons=persons, pictures=pictures, folder=images.Folder(recipe.images))
 
 
 def plan(recipe: CocoRecipe, index: CocoIndex) -> list[ShardKey]:
@@ -186,81 +90,6 @@ def make_shard(recipe: CocoRecipe, index: CocoIndex, key: ShardKey) -> ShardCont
         quarantine=tuple(rejected),
         planned=len(key.members),
     )
-
-
-def _open(url: str, data: bytes) -> COCO:
-    try:
-        document = json.loads(data)
-    except ValueError as error:
-        raise InputError(url, f"is not JSON ({error})", "Name a person_keypoints file") from error
-    if not isinstance(document, dict):
-        raise InputError(url, "is no COCO document", "Name a person_keypoints file")
-    missing = {"images", "annotations", "categories"} - document.keys()
-    if missing:
-        what = ", ".join(sorted(missing))
-        raise InputError(url, f"has no {what}", "Name a person_keypoints file")
-    coco = COCO()
-    coco.dataset = document
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
-            coco.createIndex()
-    except (KeyError, TypeError, AttributeError) as error:
-        why = f"has a record without its ids ({error!r})"
-        raise InputError(url, why, "Mend the annotation file") from error
-    return coco
-
-
-def _image(record: dict[str, Any]) -> Image:
-    def whole(name: str) -> int:
-        value = record.get(name)
-        return value if isinstance(value, int) else 0
-
-    return Image(
-        image_id=int(record["id"]),
-        file_name=str(record.get("file_name") or ""),
-        width=whole("width"),
-        height=whole("height"),
-        licence=whole("license"),
-    )
-
-
-def _person(record: dict[str, Any]) -> Person:
-    def numbers(value: Any, shape: tuple[int, ...]) -> NDArray[np.float64]:
-        try:
-            return np.array(value, dtype=np.float64).reshape(shape)
-        except (TypeError, ValueError):
-            return np.full(shape, np.nan)
-
-    return Person(
-        annotation_id=int(record["id"]),
-        image_id=int(record["image_id"]),
-        box=numbers(record.get("bbox"), (4,)),
-        area=float(numbers(record.get("area"), ())),
-        keypoints=numbers(record.get("keypoints"), (17, 3)),
-    )
-
-
-def _select(
-    recipe: CocoRecipe, persons: list[Person], pictures: dict[int, Image]
-) -> tuple[Person, ...]:
-    """Applies the subset rules; an unreadable annotation stays, to be quarantined where all can see it."""
-
-    def wanted(person: Person) -> bool:
-        v = person.keypoints[_LOWER, 2]
-        rules = {"lower_labelled": (v > 0).all(), "lower_visible": (v == 2).all()}
-        picture = pictures.get(person.image_id)
-        licence = picture.licence if picture else 0
-        return (
-            bool(rules.get(recipe.subset, (v > 0).any()) or not person.readable)
-            and not person.box[3] < recipe.min_box_px
-            and (recipe.licences is None or licence in recipe.licences)
-        )
-
-    chosen = [p for p in persons if wanted(p)]
-    if recipe.subset == "mini":
-        chosen.sort(key=lambda p: unit_hash(recipe.seed, "mini", p.annotation_id))
-        chosen = chosen[: recipe.mini_persons]
-    return tuple(sorted(chosen, key=lambda p: (p.image_id, p.annotation_id)))
 
 
 def _split(recipe: CocoRecipe, image_id: int) -> Split:
@@ -354,6 +183,8 @@ def _crop(
     inside = w > 0 and h > 0 and x < image.width and y < image.height and x + w > 0 and y + h > 0
     if not (np.isfinite(person.box).all() and inside):
         raise SampleRejected("bad_box", f"{person.box.tolist()} holds nothing of the picture")
+    if not np.isfinite(person.area):
+        raise SampleRejected("bad_area", "the annotation has no area, which COCO's OKS needs")
     box_px = person.box - np.array([0.5, 0.5, 0.0, 0.0])
     A = affine_from_box(fit_box(box_px, 1.0, recipe.context), side, side)
     jpeg = images.encode(images.warp(picture, A, side, side), recipe.jpeg_quality)
@@ -365,7 +196,7 @@ def _fill(arrays: dict[str, np.ndarray], row: _Row) -> None:
     person, A = row.person, row.A_crop_from_source
     scale = A[0, 0]
     v = person.keypoints[:, 2].astype(np.uint8)
-    labelled = v[_LOWER] > 0
+    labelled = v[LOWER] > 0
     corner = apply_affine(A, row.box_px[:2])
     arrays["sample_id"][0] = person.annotation_id
     arrays["group_id"][0] = person.image_id
@@ -378,4 +209,4 @@ def _fill(arrays: dict[str, np.ndarray], row: _Row) -> None:
     arrays["area"][0] = person.area * scale**2
     arrays["licence"][0] = row.image.licence
     if labelled.any():
-        arrays["occlusion"][0] = (v[_LOWER] == 1).sum() / labelled.sum()
+        arrays["occlusion"][0] = (v[LOWER] == 1).sum() / labelled.sum()
