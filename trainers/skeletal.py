@@ -44,8 +44,9 @@ class Curves(NamedTuple):
 class Structure(NamedTuple):
     """The constants of a skeleton, tensors of one dtype and device."""
 
-    couplers: tuple[Curves, ...]
-    """Each depends only on coordinates that earlier ones have set."""
+    couplers: tuple[tuple[Curves, Tensor, Tensor, Tensor], ...]
+    """Each depends only on coordinates that earlier ones have set. With the curves, for those that scale: parent
+    body + 1 (f) and the weights (f, 3, 1) of its scale; then 1 (f, 1) for those that do not."""
     slopes: Tensor
     """(6b, c): the straight-line axes."""
     intercepts: Tensor
@@ -93,13 +94,17 @@ def forward_kinematics(structure: Structure, q: Tensor, scale: Tensor | None = N
     Args:
         structure: from `structure_of`, of q's dtype and device.
         q: (n, c) in `spec.coordinate_names` order, rad and m; entries of coupled coordinates are ignored.
-        scale: (n, b, 3) in `spec.body_names` order, as OpenSim's `Model.scale` takes them; None for ones.
+        scale: (n, b, 3) in `spec.body_names` order, as OpenSim's `Model.scale` takes them; None leaves the model
+            as it is (which ones do too, unless a joint translates along an oblique axis: OpenSim multiplies
+            such a translation by |direction| · scale, which is not 1).
     """
-    angles, values = _axis_values(structure, q)
     if scale is None:
         scales = q.new_ones(()).expand(len(structure.parents) + 1, 3, 1)
+        angles, values = _axis_values(structure, q, scales)
     else:
         scales = nn.functional.pad(scale.permute(1, 2, 0), (0, 0, 0, 0, 1, 0), value=1.0)
+        angles, values = _axis_values(structure, q, scales)
+        values = values * (structure.stretch @ scales[structure.parents] + structure.rigid)
     local = _local_transforms(structure, angles, values, scales)
     ground = _chain(structure, local)
     points = _points(structure, ground, scales)
@@ -120,11 +125,12 @@ def _evaluate(curves: Curves, q: Tensor) -> Tensor:
     return value
 
 
-def _axis_values(structure: Structure, q: Tensor) -> tuple[Tensor, Tensor]:
+def _axis_values(structure: Structure, q: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
     """Returns the rotations (b, 3, n) and translations (b, 3, n) along all axes."""
     q = q.T
-    for coupler in structure.couplers:
-        q = q.index_copy(0, coupler.target, _evaluate(coupler, q))
+    for coupler, parents, stretch, rigid in structure.couplers:
+        factor = (stretch * scales[parents]).sum(1) + rigid
+        q = q.index_copy(0, coupler.target, _evaluate(coupler, q) * factor)
     values = torch.addmm(structure.intercepts, structure.slopes, q)
     if len(structure.curves.source):
         values = values.index_copy(0, structure.curves.target, _evaluate(structure.curves, q))
@@ -139,7 +145,7 @@ def _local_transforms(s: Structure, angles: Tensor, values: Tensor, scales: Tens
     products = one[:, :, None, None] * two[:, None, :, None] * three[:, None, None, :]
     rotation = (s.rotation @ products.flatten(1, 3)).unflatten(1, (3, 3))
     parent_scales = scales[s.parents]
-    moved = s.directions @ (values * (s.stretch @ parent_scales + s.rigid))
+    moved = s.directions @ values
     outer, inner = s.parent_origin @ parent_scales, s.child_origin @ scales[1:]
     origin = outer + moved - (rotation * inner[:, None]).sum(2)
     return torch.cat([rotation, origin[:, :, None]], dim=2)
@@ -192,7 +198,15 @@ def structure_of(
     scaling = np.array([[a.scales for a in j.axes[3:]] for j in spec.joints])[:, :, None]
     levels, order = _levels(spec)
     return Structure(
-        couplers=tuple(_curves(group, number, index) for group in _coupler_groups(spec)),
+        couplers=tuple(
+            (
+                _curves(group, number, index),
+                index([spec.coupler_scale[i][0] + 1 for _, i, _ in group]),
+                number([spec.coupler_scale[i][1] for _, i, _ in group])[:, :, None],
+                number([not any(spec.coupler_scale[i][1]) for _, i, _ in group])[:, None],
+            )
+            for group in _coupler_groups(spec)
+        ),
         slopes=number(slopes),
         intercepts=number(intercepts)[:, None],
         curves=_curves(bent, number, index),
@@ -321,11 +335,12 @@ class SkeletalLayer(nn.Module):
     def __init__(self, spec: SkeletonSpec) -> None:
         super().__init__()
         self.spec = spec
+        self.probe: Tensor
         self.register_buffer("probe", torch.zeros(()), persistent=False)
         self.structure = structure_of(spec, self.probe.dtype)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "SkeletalLayer":
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.structure = structure_of(self.spec, self.probe.dtype, self.probe.device)
         return self
 
