@@ -10,7 +10,7 @@ from schemas import layout
 from schemas.geometry import look_at, project, transform_points
 from schemas.skeleton import SkeletonSpec
 from schemas.training import FitRecipe
-from trainers.d3ke import D3keTask, make
+from trainers.d3ke import D3keTask, make_d3ke
 from trainers.readout import read
 from trainers.skeletal import SkeletalLayer
 from trainers.task import UNIFORMS, Batch
@@ -58,4 +58,4 @@ def tiny_task(**options: Any) -> D3keTask:
     """Makes a d3ke task on small pictures."""
     task = {"kind": "d3ke", "backbone": "resnet18", "input_px": 64, "root_weight": 0.1} | options
     recipe = FitRecipe.model_validate({"name": "tiny", "task": task, "augment": None})
-    return make(recipe, tiny_skeleton())
+    return make_d3ke(recipe, tiny_skeleton())

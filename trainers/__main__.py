@@ -1,4 +1,4 @@
-"""`python -m trainers fit RECIPE --data URL --to URL` and `python -m trainers evaluate CHECKPOINT --data URL`."""
+"""Nets from datasets: `fit RECIPE --data URL --to URL`, `evaluate CHECKPOINT --data URL`, `predict CHECKPOINT VIDEO`."""
 
 import argparse
 import json
@@ -12,7 +12,15 @@ from tqdm import tqdm
 
 from schemas import manifest
 from schemas.errors import InputError
-from trainers import checkpoint, evaluate, loop, recipes, same_skeleton, session
+from trainers import (
+    checkpoint,
+    evaluate,
+    loop,
+    predict_command,
+    recipes,
+    same_skeleton,
+    session,
+)
 from trainers.corpus import only_skeleton, open_corpus
 from trainers.loop import Event, History
 
@@ -91,6 +99,17 @@ def evaluate_checkpoint(args: argparse.Namespace) -> dict[str, Any]:
     return result | {"stored": stored}
 
 
+def predict_video(args: argparse.Namespace) -> dict[str, Any]:
+    """Reads kinematics from a video and writes OpenSim's files."""
+    # OpenSim takes seconds to load, and no other verb needs it.
+    from workers import motions, osim
+
+    writers = predict_command.Writers(
+        mot=motions.write_mot, trc=motions.write_trc, osim=osim.write_osim
+    )
+    return predict_command.run(args, writers)
+
+
 def table(metrics: Mapping[str, Mapping[str, float]]) -> str:
     """Lays metrics out as text: a row per metric, a column per predictor."""
     columns = list(metrics)
@@ -123,7 +142,9 @@ def parser() -> argparse.ArgumentParser:
     measuring.add_argument("--split", choices=("train", "val", "test"), default="test")
     measuring.add_argument("--best", action="store_true", help="of a run, the step of lowest loss")
     measuring.set_defaults(run=evaluate_checkpoint)
-    for verb in (fitting, measuring):
+    reading = predict_command.add_predict(verbs)
+    reading.set_defaults(run=predict_video)
+    for verb in (fitting, measuring, reading):
         verb.add_argument("--json", action="store_true", help="print JSON and nothing else")
     return root
 

@@ -185,7 +185,7 @@ class D3keTask:
         return self._in_picture(seen, prepared)
 
 
-def make(recipe: FitRecipe, skeleton: Any | None) -> D3keTask:
+def make_d3ke(recipe: FitRecipe, skeleton: Any | None) -> D3keTask:
     """Builds the task of a `d3ke` recipe.
 
     Raises:

@@ -58,7 +58,6 @@ def add_predict(subparsers: Any) -> argparse.ArgumentParser:
         help="focal length as 35 mm equivalent (default %(default)g, a phone's main camera)",
     )
     parser.add_argument("--camera", help='JSON file {"K": 3x3 pixels}; goes before --focal-mm')
-    parser.add_argument("--json", action="store_true", help="print JSON and nothing else")
     return parser
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from schemas.errors import InputError
 from schemas.training import FitRecipe
+from trainers.d3ke import make_d3ke
 from trainers.pose2d import make_pose2d
 from trainers.task import Task
 
@@ -13,6 +14,7 @@ Factory = Callable[[FitRecipe, Any], Task]
 
 FACTORIES: Mapping[str, Factory] = {
     "pose2d": make_pose2d,
+    "d3ke": make_d3ke,
 }
 
 
