@@ -50,7 +50,7 @@ class Axis:
     coordinate: int | None = None
     """What the curve is a function of; None for a constant."""
     scales: bool = False
-    """Whether `Model.scale` multiplies the curve by |direction| · (scale of the parent body)."""
+    """Whether `Model.scale` multiplies the curve by |direction| · (scale of the parent body), absolute components."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ class Coordinate:
 
 @dataclass(frozen=True, kw_only=True)
 class Marker:
-    """A point fixed to a body (or to `ground`)."""
+    """A point fixed to a body, or to `ground`."""
 
     name: str
     body: str
@@ -182,13 +182,37 @@ class SkeletonSpec:
         """Returns the default q (c), couplers applied."""
         return self.couple(np.array([c.default for c in self.coordinates]))
 
-    def couple(self, q: Array) -> Array:
-        """Returns q (…, c) with every coupled coordinate overwritten by its coupler."""
+    @cached_property
+    def coupler_scale(self) -> dict[int, tuple[int, Vec3]]:
+        """Per coupled coordinate: a body (-1 for ground) and the weights of its scale; 0 where it does not scale.
+
+        OpenSim multiplies a coupled translation by the uniform scale of the joint's parent and refuses a
+        non-uniform one; the squares of the direction carry that over to any scale.
+        """
+        found = dict.fromkeys(self.coupler_order, (-1, (0.0, 0.0, 0.0)))
+        for parent, joint in zip(self.parents, self.joints, strict=True):
+            for axis in joint.axes[3:]:
+                i = axis.coordinate
+                if i in found and self.coordinates[i].kind == "translational":
+                    x, y, z = axis.direction
+                    found[i] = (parent, (x * x, y * y, z * z))
+        return found
+
+    def coupler_factor(self, coordinate: int, scale: Array | None) -> float:
+        """Returns what scaling the bodies by (b, 3) multiplies a coupler by."""
+        parent, weights = self.coupler_scale[coordinate]
+        if scale is None or parent < 0 or not any(weights):
+            return 1.0
+        return float(np.dot(weights, scale[parent]))
+
+    def couple(self, q: Array, scale: Array | None = None) -> Array:
+        """Returns q (…, c) with every coupled coordinate overwritten by its coupler, bodies scaled by (b, 3)."""
         q = np.array(q, dtype=np.float64)
         for i in self.coupler_order:
             coupler = self.coordinates[i].coupler
             if coupler is not None:
-                q[..., i] = coupler.curve(q[..., coupler.independent])
+                value = coupler.curve(q[..., coupler.independent])
+                q[..., i] = self.coupler_factor(i, scale) * value
         return q
 
     def to_json(self) -> str:

@@ -7,10 +7,8 @@ import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
-from importlib import resources
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.etree import ElementTree
 
 import numpy as np
 import opensim
@@ -18,9 +16,8 @@ from numpy.typing import NDArray
 
 from schemas.curves import IDENTITY, ZERO, Curve
 from schemas.errors import InputError
-from schemas.files import absolute, local_copy, read_bytes
+from schemas.files import local_copy
 from schemas.skeleton import (
-    GROUND,
     Axis,
     Coordinate,
     CoordinateKind,
@@ -31,26 +28,16 @@ from schemas.skeleton import (
     SkeletonSpec,
     Vec3,
 )
+from workers.osim_files import check_document
+from workers.osim_files import missing_meshes as missing_meshes
+from workers.osim_files import read_model as read_model
+from workers.osim_joints import JOINT_AXES, plain_axes, tree_order
 from workers.osim_xml import model_xml
 
 opensim.Logger.setLevelString("Off")
 opensim.Logger.removeFileSink()  # else it leaves an opensim.log wherever it was started
 
 Array = NDArray[np.float64]
-DEFAULT_MODEL = "default"
-AXES: dict[str, Vec3] = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
-JOINT_AXES: dict[str, tuple[str, str]] = {
-    "WeldJoint": ("", ""),
-    "PinJoint": ("z", ""),
-    "SliderJoint": ("", "x"),
-    "UniversalJoint": ("xy", ""),
-    "BallJoint": ("xyz", ""),
-    "GimbalJoint": ("xyz", ""),
-    "FreeJoint": ("xyz", "xyz"),
-    "PlanarJoint": ("z", "xy"),
-}
-"""Rotations then translations of the joint classes without own functions, in the order of their coordinates
-(Simbody's mobilizers; OpenSim models run in Euler angles, so a ball is a body-fixed X-Y-Z gimbal)."""
 KINDS: dict[int, CoordinateKind] = {1: "rotational", 2: "translational", 3: "coupled"}
 
 
@@ -65,55 +52,13 @@ class Pose(NamedTuple):
     """(m, 3)."""
 
 
-def read_model(url: str) -> bytes:
-    """Reads an `.osim`: `default` for the one this project ships, else any URL.
-
-    Raises:
-        InputError: cannot be read, or is not an OpenSim model.
-    """
-    if url == DEFAULT_MODEL:
-        return resources.files("workers").joinpath("models/kineforge_body.osim").read_bytes()
-    osim = read_bytes(absolute(url))
-    _check_document(osim, url)
-    return osim
-
-
-def missing_meshes(osim: bytes, url: str) -> list[str]:
-    """Lists the mesh files that a model names and that lie neither beside it nor in its Geometry folder.
-
-    Nothing here needs them; they matter to whoever opens the model in OpenSim's own window.
-    """
-    root = _check_document(osim, url)
-    names = {(node.text or "").strip() for node in root.iter("mesh_file")} - {""}
-    if url == DEFAULT_MODEL or "://" in url or "::" in url:
-        return sorted(names)
-    folder = Path(url).expanduser().absolute().parent
-    return sorted(
-        n for n in names if not any((folder / s / n).is_file() for s in (".", "Geometry"))
-    )
-
-
-def _check_document(osim: bytes, label: str) -> ElementTree.Element:
-    """Refuses what is not an OpenSim model before C++ sees it."""
-    remedy = "Name an OpenSim model file"
-    if b"<!ENTITY" in osim:
-        raise InputError(label, "defines XML entities, which no OpenSim model does", remedy)
-    try:
-        root = ElementTree.fromstring(osim)
-    except ElementTree.ParseError as error:
-        raise InputError(label, f"is not whole XML ({error})", remedy) from error
-    if root.tag != "OpenSimDocument" or root.find("Model") is None:
-        raise InputError(label, f"is no OpenSim model (its root is <{root.tag}>)", remedy)
-    return root
-
-
 def _first_line(error: Exception) -> str:
     return re.sub(r"\s+", " ", str(error))[:300].strip().rstrip(".")
 
 
 def _load(osim: bytes) -> tuple[Any, Any]:
     """Builds the model without its forces (kinematics need none) and its default state."""
-    _check_document(osim, ".osim")
+    check_document(osim, ".osim")
     try:
         with local_copy(osim, ".osim") as path:
             model = opensim.Model(str(path))
@@ -161,7 +106,7 @@ def _skeleton(model: Any) -> SkeletonSpec:
     coordinates = list(_each(model.getCoordinateSet()))
     index = {c.getName(): i for i, c in enumerate(coordinates)}
     couplers = _couplers(model, index)
-    joints = _tree_order([_joint(j, index) for j in _each(model.getJointSet())])
+    joints = tree_order([_joint(j, index) for j in _each(model.getJointSet())])
     try:
         return SkeletonSpec(
             joints=tuple(joints),
@@ -170,28 +115,6 @@ def _skeleton(model: Any) -> SkeletonSpec:
         )
     except ValueError as error:
         raise InputError(".osim", str(error), "Repair the model") from error
-
-
-def _tree_order(joints: list[Joint]) -> list[Joint]:
-    """Sorts joints so that every parent comes first, keeping the model's order otherwise."""
-    ordered: list[Joint] = []
-    reached, waiting = {GROUND}, joints
-    while waiting:
-        later: list[Joint] = []
-        for joint in waiting:
-            if joint.parent in reached and joint.child not in reached:
-                ordered.append(joint)
-                reached.add(joint.child)
-            else:
-                later.append(joint)
-        if len(later) == len(waiting):
-            raise InputError(
-                f"joint {later[0].name}",
-                "closes a loop or hangs on nothing",
-                "Use a model whose joints form a tree",
-            )
-        waiting = later
-    return ordered
 
 
 def _frames(frame: Any) -> tuple[str, tuple[Offset, ...]]:
@@ -216,7 +139,7 @@ def _joint(joint: Any, index: dict[str, int]) -> Joint:
         axes = [_custom_axis(transform.getTransformAxis(i), i, name, index) for i in range(6)]
     elif kind in JOINT_AXES:
         names = [str(joint.get_coordinates(i).getName()) for i in range(joint.numCoordinates())]
-        axes = _plain_axes(*JOINT_AXES[kind], [index[n] for n in names])
+        axes = plain_axes(*JOINT_AXES[kind], [index[n] for n in names])
     else:
         raise InputError(
             f"joint {name}", f"is a {kind}, which is not supported", "Replace it by a CustomJoint"
@@ -229,16 +152,6 @@ def _joint(joint: Any, index: dict[str, int]) -> Joint:
         child_frames=child_frames,
         axes=(axes[0], axes[1], axes[2], axes[3], axes[4], axes[5]),
     )
-
-
-def _plain_axes(rotations: str, translations: str, coordinates: list[int]) -> list[Axis]:
-    """Lays a simple joint's motions on six axes, the unused ones after the used."""
-    free = iter(coordinates)
-    axes: list[Axis] = []
-    for used in (rotations, translations):
-        axes += [Axis(direction=AXES[k], curve=IDENTITY, coordinate=next(free)) for k in used]
-        axes += [Axis(direction=AXES[k], curve=ZERO) for k in "xyz" if k not in used]
-    return axes
 
 
 def _custom_axis(axis: Any, position: int, joint: str, index: dict[str, int]) -> Axis:
@@ -402,18 +315,25 @@ def scaled_osim(osim: bytes, scale: Array) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.osim"
         path.write_bytes(osim)
-        model = opensim.Model(str(path))
-        _apply_scale(model, model.initSystem(), spec, scale)
-        model.printToXML(str(path))
+        try:
+            model = opensim.Model(str(path))
+            _apply_scale(model, model.initSystem(), spec, scale)
+            model.printToXML(str(path))
+        except RuntimeError as error:
+            raise InputError(
+                ".osim",
+                f"OpenSim cannot scale it ({_first_line(error)})",
+                "Write the scaled skeleton from its spec (write_osim)",
+            ) from error
         return path.read_bytes()
 
 
-def write_osim(spec: SkeletonSpec, scale: Array, name: str = "kineforge") -> bytes:
+def write_osim(spec: SkeletonSpec, scale: Array | None, name: str = "kineforge") -> bytes:
     """Writes a scaled `.osim` from the spec alone; it poses as `OsimModel(…, scale)` does.
 
     Bodies get a mass of 1 kg: a spec holds kinematics only.
     """
-    return model_xml(spec, name=name, scale=_check_scale(scale, spec))
+    return model_xml(spec, name=name, scale=None if scale is None else _check_scale(scale, spec))
 
 
 class OsimModel:
@@ -426,13 +346,12 @@ class OsimModel:
         self._model, self._state = _load(osim)
         self.spec = _skeleton(self._model)
         """Of the unscaled model."""
-        couples = self.spec
+        self._scale = None if scale is None else _check_scale(scale, self.spec)
         if scale is not None:
-            self._state = _apply_scale(self._model, self._state, self.spec, scale)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                couples = _skeleton(self._model)
-        self._couple = couples.couple
+            # OpenSim refuses to scale couplers of translations non-uniformly; here the spec couples.
+            self._model.updConstraintSet().clearAndDestroy()
+            state = self._model.initSystem()
+            self._state = _apply_scale(self._model, state, self.spec, scale)
         self._coordinates = list(_each(self._model.getCoordinateSet()))
         for coordinate in self._coordinates:
             coordinate.setLocked(self._state, False)
@@ -451,8 +370,8 @@ class OsimModel:
         q = np.asarray(q, dtype=np.float64)
         if q.shape != (len(self._coordinates),) or not np.all(np.isfinite(q)):
             raise ValueError(f"q must be {len(self._coordinates)} finite numbers, not {q}")
-        state = self._state
-        for coordinate, value in zip(self._coordinates, self._couple(q), strict=True):
+        state, coupled = self._state, self.spec.couple(q, self._scale)
+        for coordinate, value in zip(self._coordinates, coupled, strict=True):
             coordinate.setValue(state, float(value), False)
         self._model.realizePosition(state)
         return Pose(

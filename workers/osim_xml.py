@@ -61,6 +61,7 @@ def model_xml(
     """
     factors = np.ones((len(spec.body_names), 3)) if scale is None else scale
     scales = {GROUND: np.ones(3)} | dict(zip(spec.body_names, factors, strict=True))
+    spec = _with_scaled_curves(spec, scale)
     document = Element("OpenSimDocument", Version=DOCUMENT_VERSION)
     model = _add(document, "Model", name=name)
     if credit:
@@ -76,13 +77,36 @@ def model_xml(
         _joint(joints, joint, spec, scales)
     constraints = _set(model, "Constraint")
     for coordinate in spec.coordinates:
-        _coupler(constraints, coordinate, spec, scales)
+        _coupler(constraints, coordinate, spec)
     markers = _set(model, "Marker")
     for marker in spec.markers:
         _marker(markers, marker, scales[marker.body])
     ElementTree.indent(document, "\t")
     text: bytes = ElementTree.tostring(document, encoding="UTF-8", xml_declaration=True)
     return text + b"\n"
+
+
+def _with_scaled_curves(spec: SkeletonSpec, scale: Array | None) -> SkeletonSpec:
+    """Multiplies the translations and couplers that scale; `None` leaves all as they are."""
+    if scale is None:
+        return spec
+    joints = []
+    for parent, joint in zip(spec.parents, spec.joints, strict=True):
+        axes = [
+            replace(a, curve=a.curve.times(float(np.abs(a.direction) @ scale[parent])))
+            if a.scales and parent >= 0
+            else a
+            for a in joint.axes
+        ]
+        moved = (axes[0], axes[1], axes[2], axes[3], axes[4], axes[5])
+        joints.append(replace(joint, axes=moved))
+    coordinates = [
+        replace(c, coupler=replace(c.coupler, curve=c.coupler.curve.times(factor)))
+        if c.coupler and (factor := spec.coupler_factor(i, scale)) != 1.0
+        else c
+        for i, c in enumerate(spec.coordinates)
+    ]
+    return replace(spec, joints=tuple(joints), coordinates=tuple(coordinates))
 
 
 def _add(parent: Element, tag: str, text: str | None = None, **attributes: str) -> Element:
@@ -140,7 +164,7 @@ def _joint(parent: Element, joint: Joint, spec: SkeletonSpec, scales: Mapping[st
     if not still:
         transform = _add(node, "SpatialTransform")
         for name, axis in zip(AXIS_NAMES, joint.axes, strict=True):
-            _axis(transform, name, axis, spec, scales[joint.parent])
+            _axis(transform, name, axis, spec)
 
 
 def _coordinate(parent: Element, coordinate: Coordinate, clamped: bool) -> None:
@@ -151,15 +175,14 @@ def _coordinate(parent: Element, coordinate: Coordinate, clamped: bool) -> None:
     _add(node, "locked", "true" if coordinate.locked else "false")
 
 
-def _axis(parent: Element, name: str, axis: Axis, spec: SkeletonSpec, factors: Array) -> None:
+def _axis(parent: Element, name: str, axis: Axis, spec: SkeletonSpec) -> None:
     node = _add(parent, "TransformAxis", name=name)
     on = "" if axis.coordinate is None else spec.coordinate_names[axis.coordinate]
     _add(node, "coordinates", on)
     _add(node, "axis", _numbers(axis.direction))
-    stretch = float(np.abs(axis.direction) @ factors) if axis.scales else 1.0
     # A plain coordinate that scales must stay wrapped, or OpenSim takes it for a degree of freedom.
     wrap = axis.scales and (axis.curve.kind, axis.curve.coefficients) == ("linear", (1.0, 0.0))
-    _curve(node, axis.curve.times(stretch), wrap=wrap, name="function")
+    _curve(node, axis.curve, wrap=wrap, name="function")
 
 
 def _curve(parent: Element, curve: Curve, *, wrap: bool = False, **attributes: str) -> None:
@@ -178,9 +201,7 @@ def _curve(parent: Element, curve: Curve, *, wrap: bool = False, **attributes: s
         _add(node, "y", _numbers(curve.y))
 
 
-def _coupler(
-    parent: Element, coordinate: Coordinate, spec: SkeletonSpec, scales: Mapping[str, Array]
-) -> None:
+def _coupler(parent: Element, coordinate: Coordinate, spec: SkeletonSpec) -> None:
     if coordinate.coupler is None:
         return
     node = _add(parent, "CoordinateCouplerConstraint", name=f"{coordinate.name}_coupler")
