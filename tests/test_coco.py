@@ -302,6 +302,28 @@ def test_folder_zip_and_memory_give_the_same_shard(tmp_path: Path) -> None:
     assert len(shards[0].images) == 6
 
 
+@pytest.mark.s3
+def test_pictures_and_annotations_may_lie_on_s3(tmp_path: Path, s3_bucket: str) -> None:
+    here = recipe(small_set(tmp_path))
+    fs, _ = fsspec.core.url_to_fs(s3_bucket)
+    fs.put([str(p) for p in tmp_path.iterdir()], f"{s3_bucket}/coco/")
+    there = here.model_copy(
+        update={"images": f"{s3_bucket}/coco", "annotations": f"{s3_bucket}/coco/persons.json"}
+    )
+    index = coco.load(there)
+    key = only_key(index)
+    before = coco.inputs(index, key)
+    assert all(image[-1].startswith("ETag:") for image in before["images"])
+    assert (
+        coco.make_shard(there, index, key).images
+        == coco.make_shard(here, coco.load(here), key).images
+    )
+    fs.pipe(f"{s3_bucket}/coco/0001.jpg", jpeg(5))
+    assert coco.inputs(coco.load(there), key) != before
+    with pytest.raises(InputError, match="nowhere"):
+        coco.load(there.model_copy(update={"images": f"{s3_bucket}/nowhere"}))
+
+
 def test_inputs_tell_a_changed_picture_and_a_changed_annotation(tmp_path: Path) -> None:
     wanted = recipe(small_set(tmp_path))
 
@@ -332,7 +354,9 @@ def test_a_key_planned_with_another_file_is_refused(tmp_path: Path) -> None:
         ("{", "not JSON"),
         ("[]", "no COCO document"),
         ('{"images": [], "annotations": []}', "has no categories"),
-        (json.dumps(document([], [person(1, 1) | {"id": None}, {"id": 3}])), "without its ids"),
+        (json.dumps(document([], [person(1, 1), {"id": 3}])), "without sound ids"),
+        (json.dumps(document([], [person(1, 1) | {"id": None}])), "without sound ids"),
+        (json.dumps(document([picture(1) | {"id": "x"}], [person(1, 1)])), "without sound ids"),
         (json.dumps(document([picture(1)], [{"id": 1, "image_id": 1, "category_id": 1}])), "keyp"),
         (json.dumps(document([picture(1)], [person(1, 1), person(1, 1)])), "share one id"),
         (json.dumps(document([picture(1)], [person(1, 1, v=0)])), "no person satisfies"),

@@ -10,9 +10,12 @@ import pytest
 import small_datasets
 
 from pipeline import overlay, report
+from schemas import layout, manifest
 from schemas.errors import InputError
 from schemas.keypoints import Visibility
 from schemas.manifest import Dataset, open_dataset
+from schemas.shards import Quarantined, ShardContents, ShardKey
+from schemas.statistics import Histogram, Statistics
 from workers import images, osim
 
 
@@ -131,6 +134,23 @@ def test_a_joint_is_drawn_on_its_pixel_and_a_hidden_one_hollow(synth: Dataset, s
         assert np.abs([columns.mean(), rows.mean()] - expected).max() < 0.6
         x, y = np.rint(expected).astype(int)
         assert bool(changed[y, x]) is filled
+
+
+def test_a_dataset_without_a_sample_still_has_its_page(tmp_path: Path) -> None:
+    key = ShardKey(source="coco", lot="persons", split="val", members=(4,))
+    contents = ShardContents(
+        images=[],
+        arrays=layout.empty(layout.Sizes(), 0),
+        quarantine=(Quarantined(sample="4", reason="missing_image", detail="gone"),),
+        planned=1,
+    )
+    nothing = Statistics(histograms={"occlusion": Histogram.of(np.empty(0), "share", 0, 1, 7)})
+    receipt = small_datasets.write(str(tmp_path / "set"), key, contents, nothing)
+    manifest.publish(str(tmp_path / "set"), {"kind": "coco", "name": "none"}, [receipt])
+    page = report.preview(str(tmp_path / "set"), tmp_path / "page.html").read_text()
+    assert "The dataset holds no sample." in page
+    assert "1 of 1 planned samples were not written" in page
+    assert "no values" in page
 
 
 def test_an_unreachable_dataset_and_an_unwritable_page_are_refused(

@@ -90,14 +90,17 @@ def load(recipe: CocoRecipe) -> CocoIndex:
     """
     try:
         fs, path = fsspec.core.url_to_fs(recipe.annotations)
+        fs.invalidate_cache(path)
         version = str(fs.ukey(path))
     except (OSError, ValueError, ImportError):
         version = ""  # reading it below gives the reason
-    return _load(recipe, version)
+    persons, pictures = _read(recipe, version)
+    # The folder is opened anew each time: it remembers its listing, and pictures may have changed.
+    return CocoIndex(persons=persons, pictures=pictures, folder=images.Folder(recipe.images))
 
 
 @functools.lru_cache(maxsize=2)
-def _load(recipe: CocoRecipe, version: str) -> CocoIndex:
+def _read(recipe: CocoRecipe, version: str) -> tuple[tuple[Person, ...], dict[int, Image]]:
     url = recipe.annotations
     coco = _open(url, files.read_bytes(url))
     categories = set(coco.getCatIds(catNms=["person"]))
@@ -115,7 +118,7 @@ def _load(recipe: CocoRecipe, version: str) -> CocoIndex:
         raise InputError(
             url, "no person satisfies the recipe", "Relax subset, min_box_px or licences"
         )
-    return CocoIndex(persons=persons, pictures=pictures, folder=images.Folder(recipe.images))
+    return persons, pictures
 
 
 def _open(url: str, data: bytes) -> COCO:
@@ -134,8 +137,10 @@ def _open(url: str, data: bytes) -> COCO:
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its progress
             coco.createIndex()
-    except (KeyError, TypeError, AttributeError) as error:
-        why = f"has a record without its ids ({error!r})"
+        for record in document["images"] + document["annotations"]:
+            int(record["id"]), int(record.get("image_id", 0))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        why = f"has a record without sound ids ({error!r})"
         raise InputError(url, why, "Mend the annotation file") from error
     return coco
 
