@@ -199,6 +199,11 @@ def test_an_empty_share_of_a_batch_is_prepared_and_counted_as_nothing(batch: Bat
     empty = Batch(images=(), arrays=arrays, uniforms=batch.uniforms[:0])
     prepared = task.prepare(empty, True, CPU)
     assert prepared["image"].shape == (0, 3, 64, 64)
+    net = task.make_net().eval()
+    loss = task.loss(task.run(net, prepared), prepared)["loss"]
+    assert loss.shape == (0,)
+    gradients = torch.autograd.grad(loss.sum(), list(net.parameters()))
+    assert all(float(g.abs().sum()) == 0 for g in gradients)
     assert task.finalise(task.measure({**prepared}, prepared)) == {}
 
 

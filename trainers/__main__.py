@@ -1,4 +1,4 @@
-"""Nets from datasets: `fit RECIPE --data URL --to URL`, `evaluate CHECKPOINT --data URL`, `predict CHECKPOINT VIDEO`."""
+"""Nets from data: `fit RECIPE --data URL --to URL`, `evaluate CHECKPOINT --data URL`, `predict CHECKPOINT VIDEO`."""
 
 import argparse
 import json

@@ -114,10 +114,14 @@ class D3keNet(nn.Module):
 
         Whatever the root joint is, its pose on ground is taken out again.
         """
+        count = len(q)
+        if not count:
+            # A rank may get no sample, and the layer poses at least one; the extra row is dropped below.
+            q, scale = self.default_q[None].to(q), scale.new_ones(1, *scale.shape[1:])
         pose = self.skeletal(q, scale)
         root = pose.T_ground_from_body[:, self.root]
         R, t = root[:, :3, :3], root[:, None, :3, 3]
-        return (pose.joint_centres - t) @ R, (pose.markers - t) @ R
+        return ((pose.joint_centres - t) @ R)[:count], ((pose.markers - t) @ R)[:count]
 
 
 def _float(values: np.ndarray) -> Tensor:
