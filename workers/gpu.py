@@ -1,0 +1,181 @@
+"""The OpenGL context of this thread and the objects that draw one picture size; made once, reused for every frame.
+
+EGL without a window: Mesa's llvmpipe on a CPU, the driver on a GPU. A context survives neither a fork (it hangs) nor a
+change of thread (it draws wrong pictures without a word), so both are refused.
+"""
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import moderngl
+import numpy as np
+
+from schemas.errors import InputError
+from workers.surfaces import TILE_PX, Texture
+
+SHADERS = Path(__file__).parent / "shaders"
+SHADOW_PX, HEIGHT_PX, LAYERS = 1024, 192, 16
+VERTEX = np.dtype(
+    [
+        ("in_position", "f4", 3),
+        ("in_normal", "f4", 3),
+        ("in_uv", "f4", 2),
+        ("in_colour", "u1", 3),
+        ("in_part", "u1"),
+        ("in_finish", "u1", 2),
+        ("unused", "u1", 2),
+    ]
+)
+VERTEX_FORMAT = "3f 3f 2f 3f1 1u1 2u1 2x"
+CATCHER = 255
+"""The roughness, of 255, that marks a shadow catcher."""
+VERTEX_SHADERS = {"surface": "surface", "shade": "screen", "depth": "depth", "resolve": "screen"}
+WHITE = Texture(name="white", pixels=np.full((TILE_PX, TILE_PX, 3), 255, np.uint8))
+
+
+class _Threads(threading.local):
+    context: Any = None
+
+
+_OWN = _Threads()
+RENDERING_PROCESS: list[int] = []
+
+
+def context() -> Any:
+    """Returns this thread's GL context, made on first use: contexts survive neither fork nor a change of thread."""
+    if RENDERING_PROCESS and RENDERING_PROCESS[0] != os.getpid():
+        raise RuntimeError(
+            "This process was forked from one that had already rendered, where OpenGL would hang. "
+            "Start workers by spawn, or render only in the workers."
+        )
+    if _OWN.context is None:
+        # llvmpipe's own threads cost more than they give at this size, and workers fill the cores already.
+        os.environ.setdefault("LP_NUM_THREADS", "1")
+        settings: Any = {"backend": "egl"}
+        try:
+            _OWN.context = moderngl.create_context(standalone=True, require=330, **settings)
+        except Exception as error:
+            raise InputError(
+                "OpenGL",
+                f"no context could be made without a window ({error})",
+                "Install Mesa: apt-get install -y libegl1 libgl1 libgl1-mesa-dri "
+                "(or run scripts/bootstrap.sh); in a GPU container allow the driver capability 'graphics'",
+            ) from error
+        RENDERING_PROCESS[:] = [os.getpid()]
+    return _OWN.context
+
+
+class Gpu:
+    """The GL objects of one picture size; all made once, so that memory does not grow with the frames."""
+
+    def __init__(self, size: int, rate: int) -> None:
+        self.owner = threading.get_ident()
+        self.ctx = ctx = context()
+        # Row 0 is the picture's top, so the picture is upside down to GL, and its front faces run clockwise.
+        ctx.front_face = "cw"
+        self.size, self.rate, self.samples = size, rate, size * rate + (rate - 1)
+        self.programs = {
+            name: ctx.program(
+                vertex_shader=(SHADERS / f"{VERTEX_SHADERS[name]}.vert.glsl").read_text(),
+                fragment_shader=(SHADERS / f"{name}.frag.glsl").read_text(),
+            )
+            for name in VERTEX_SHADERS
+        }
+        self.seen = self._targets(self.samples, ((4, "f1"), (4, "f1"), (1, "f4")), with_depth=True)
+        self.lit = self._targets(self.samples, ((4, "f2"),))
+        self.picture = self._targets(size, ((4, "f1"), (1, "f4")))
+        self.shadow_map = ctx.depth_texture((SHADOW_PX, SHADOW_PX))
+        self.shadow_map.compare_func = "<="
+        self.height_map = ctx.depth_texture((HEIGHT_PX, HEIGHT_PX))
+        self.height_map.compare_func = ""
+        for texture in (self.shadow_map, self.height_map):
+            texture.repeat_x = texture.repeat_y = False
+            texture.filter = (moderngl.LINEAR, moderngl.LINEAR)
+        self.shadow = ctx.framebuffer(depth_attachment=self.shadow_map)
+        self.height = ctx.framebuffer(depth_attachment=self.height_map)
+        self.photo = ctx.texture((size, size), 3)
+        self.photo.repeat_x = self.photo.repeat_y = False
+        self.textures = ctx.texture_array((TILE_PX, TILE_PX, LAYERS), 3)
+        self.textures.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
+        self.layers: dict[str, int] = {}
+        self._arrays()
+
+    def _targets(
+        self, size: int, kinds: tuple[tuple[int, str], ...], *, with_depth: bool = False
+    ) -> Any:
+        textures = [self.ctx.texture((size, size), n, dtype=dtype) for n, dtype in kinds]
+        for texture in textures:
+            texture.filter = (moderngl.NEAREST, moderngl.NEAREST)
+        z = self.ctx.depth_renderbuffer((size, size)) if with_depth else None
+        return self.ctx.framebuffer(textures, z)
+
+    def _arrays(self) -> None:
+        ctx, programs = self.ctx, self.programs
+        self.vertices = ctx.buffer(reserve=VERTEX.itemsize * 32768)
+        self.indices = ctx.buffer(reserve=12 * 65536)
+        corners = ctx.buffer(np.array([-1, -1, 3, -1, -1, 3], "f4").tobytes())
+        names = list(VERTEX.names or ())[:-1]
+        self.draw = ctx.vertex_array(
+            programs["surface"], [(self.vertices, VERTEX_FORMAT, *names)], self.indices
+        )
+        skipped = VERTEX.itemsize - 12
+        self.draw_depth = ctx.vertex_array(
+            programs["depth"], [(self.vertices, f"3f {skipped}x", "in_position")], self.indices
+        )
+        self.shade = ctx.vertex_array(programs["shade"], [(corners, "2f", "in_corner")])
+        self.resolve = ctx.vertex_array(programs["resolve"], [(corners, "2f", "in_corner")])
+
+    def layer(self, texture: Texture | None) -> int:
+        """Returns the layer that holds a texture; when all are taken, the longest unused gives way."""
+        texture = texture or WHITE
+        index = self.layers.pop(texture.name, None)
+        if index is not None:
+            self.layers[texture.name] = index
+            return index
+        full = len(self.layers) == LAYERS
+        index = self.layers.pop(next(iter(self.layers))) if full else len(self.layers)
+        self.layers[texture.name] = index
+        pixels = np.ascontiguousarray(texture.pixels)
+        self.textures.write(pixels, viewport=(0, 0, index, TILE_PX, TILE_PX, 1))
+        self.textures.build_mipmaps()
+        return index
+
+    def check_owner(self) -> None:
+        """Refuses to draw for any other thread or process than the one that made these objects."""
+        if self.owner != threading.get_ident() or os.getpid() not in RENDERING_PROCESS:
+            raise RuntimeError(
+                "A renderer is used in another thread or process than the one it was first used in, where OpenGL "
+                "would draw wrong pictures. Give every thread and process its own Renderer."
+            )
+
+    def run(self, what: Any, start: int, stop: int) -> None:
+        """Draws faces start … stop-1."""
+        if stop > start:
+            what.render(moderngl.TRIANGLES, first=3 * start, vertices=3 * (stop - start))
+
+    def bind(self, **textures: Any) -> None:
+        """Puts textures on the units that the samplers of their name read."""
+        for unit, (name, texture) in enumerate(textures.items()):
+            texture.use(unit)
+            for program in self.programs.values():
+                if name in program:
+                    program[name].value = unit
+
+    def set(self, program: str, **uniforms: Any) -> None:
+        """Sets uniforms; matrices are given in row order, as numpy has them. Unused ones are skipped."""
+        for name, value in uniforms.items():
+            member = self.programs[program].get(name, None)
+            if member is None:
+                continue
+            if isinstance(value, np.ndarray):
+                value = (
+                    np.ascontiguousarray(value.T, "f4").tobytes()
+                    if value.ndim == 2
+                    else tuple(value)
+                )
+            if isinstance(value, bytes):
+                member.write(value)
+            else:
+                member.value = value
