@@ -15,6 +15,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.overlay import decode, jpeg, read_arrays
 from pipeline.report import write_whole
 from schemas import files
 from schemas.errors import InputError
@@ -44,11 +45,11 @@ def export_coco(url: str, out: Path) -> Path:
     pictures: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for shard in dataset.shards:
-        arrays = dataset.store.read_arrays(shard.action_key, names) if shard.rows else {}
+        arrays = read_arrays(dataset, shard, names) if shard.rows else {}
         for row in range(shard.rows):
-            number, jpeg = len(pictures) + 1, _jpeg(arrays, row)
-            picture = _coco_image(number, shard, arrays, row, jpeg)
-            write_whole(folder / picture["file_name"], jpeg)
+            number, data = len(pictures) + 1, jpeg(arrays, row)
+            picture = _coco_image(number, shard, arrays, row, data)
+            write_whole(folder / picture["file_name"], data)
             pictures.append(picture)
             annotations.append(_coco_annotation(number, arrays, row))
     document = {
@@ -75,7 +76,7 @@ def export_opensim(url: str, folder: Path) -> Path:
     for shard in _with_skeleton(dataset):
         spec = dataset.store.read_skeleton(shard.skeleton)
         names = ("group_id", "time", "q", "scale")
-        arrays = dataset.store.read_arrays(shard.action_key, names)
+        arrays = read_arrays(dataset, shard, names)
         for subject, rows in _in_time_order(arrays):
             place = folder / f"subject_{subject:04d}"
             scale = arrays["scale"][rows[0]]
@@ -107,19 +108,14 @@ def export_video(url: str, folder: Path) -> Path:
         raise InputError(url, "holds no clips", "Build lots with clip: true")
     names = ("image", "image_offset", "group_id", "time", "K", "T_cam_from_ground", "anthropometry")
     for shard in shards:
-        arrays, fps = dataset.store.read_arrays(shard.action_key, names), clips[shard.key.lot]
+        arrays, fps = read_arrays(dataset, shard, names), clips[shard.key.lot]
         for subject, rows in _in_time_order(arrays):
             base = folder / f"{_file_name(shard.key.lot)}_subject_{subject:04d}"
-            pictures = (images.decode(_jpeg(arrays, row)) for row in rows)
+            pictures = (decode(dataset, arrays, row) for row in rows)
             write_whole(base.with_suffix(".mp4"), _mp4(pictures, arrays["time"][rows], fps))
             about = _about_clip(dataset, shard, arrays, rows) | {"subject": subject, "fps": fps}
             write_whole(base.with_suffix(".json"), json.dumps(about, indent=1).encode())
     return folder
-
-
-def _jpeg(arrays: dict[str, np.ndarray], row: int) -> bytes:
-    start, stop = (int(n) for n in arrays["image_offset"][row : row + 2])
-    return arrays["image"][start:stop].tobytes()
 
 
 def _in_time_order(arrays: dict[str, np.ndarray]) -> Iterator[tuple[int, list[int]]]:
@@ -160,9 +156,9 @@ def _coco_category() -> dict[str, Any]:
 
 
 def _coco_image(
-    number: int, shard: ShardReceipt, arrays: dict[str, np.ndarray], row: int, jpeg: bytes
+    number: int, shard: ShardReceipt, arrays: dict[str, np.ndarray], row: int, data: bytes
 ) -> dict[str, Any]:
-    width, height = images.jpeg_size(jpeg)
+    width, height = images.jpeg_size(data)
     licence = int(arrays["licence"][row])
     known = {"license": licence} if licence else {}
     return known | {

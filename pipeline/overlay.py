@@ -4,6 +4,7 @@ Points are drawn on their pixel centres; hidden ones hollow, those outside the p
 """
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.errors import InputError, SampleRejected
 from schemas.geometry import affine_from_box, apply_affine
 from schemas.keypoints import COCO_KEYPOINTS, COCO_SKELETON, Visibility
 from schemas.manifest import Dataset
@@ -76,6 +78,40 @@ def pick(dataset: Dataset, count: int) -> list[Sample]:
     return found
 
 
+def read_arrays(
+    dataset: Dataset, shard: ShardReceipt, names: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Reads arrays of a published shard.
+
+    Raises:
+        InputError: the shard, which the manifest names, is gone or broken.
+    """
+    try:
+        return dataset.store.read_arrays(shard.action_key, names)
+    except FileNotFoundError as error:
+        why = f"shard {shard.action_key} is published but not there"
+        raise InputError(dataset.url, why, "Build the dataset again") from error
+
+
+def decode(dataset: Dataset, arrays: dict[str, np.ndarray], row: int) -> Picture:
+    """Decodes a row's picture from the arrays `image` and `image_offset`.
+
+    Raises:
+        InputError: the stored picture is broken.
+    """
+    try:
+        return images.decode(jpeg(arrays, row))
+    except SampleRejected as error:
+        why = f"a stored picture is broken ({error})"
+        raise InputError(dataset.url, why, "Build the dataset again") from error
+
+
+def jpeg(arrays: dict[str, np.ndarray], row: int) -> bytes:
+    """Cuts a row's JPEG file out of the arrays `image` and `image_offset`."""
+    start, stop = (int(n) for n in arrays["image_offset"][row : row + 2])
+    return arrays["image"][start:stop].tobytes()
+
+
 def draw(sample: Sample, side: int) -> Picture:
     """Enlarges or shrinks the picture to `side` px and draws limbs, joints and markers on it."""
     large, (height, width) = _OVERSAMPLE * side, sample.picture.shape[:2]
@@ -127,14 +163,14 @@ def _spread(shards: list[ShardReceipt], rng: np.random.Generator) -> list[ShardR
 
 
 def _read(dataset: Dataset, shard: ShardReceipt, rows: list[int]) -> list[Sample]:
-    arrays = dataset.store.read_arrays(shard.action_key, _ARRAYS)
-    flat, offset = arrays.pop("image"), arrays.pop("image_offset")
+    arrays = read_arrays(dataset, shard, _ARRAYS)
+    labels = {name: values for name, values in arrays.items() if not name.startswith("image")}
     skeleton = dataset.store.read_skeleton(shard.skeleton) if shard.skeleton else None
     return [
         Sample(
             shard=shard,
-            picture=images.decode(flat[offset[row] : offset[row + 1]].tobytes()),
-            arrays={name: values[row] for name, values in arrays.items()},
+            picture=decode(dataset, arrays, row),
+            arrays={name: values[row] for name, values in labels.items()},
             skeleton=skeleton,
         )
         for row in rows

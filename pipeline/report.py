@@ -158,7 +158,7 @@ def _counts(dataset: Dataset) -> list[dict[str, Any]]:
     """Returns a row for each lot and split, then the sum; groups are what no split divides."""
 
     def groups_of(shard: ShardReceipt) -> set[int]:
-        ids = dataset.store.read_arrays(shard.action_key, ["group_id"])["group_id"]
+        ids = overlay.read_arrays(dataset, shard, ["group_id"])["group_id"]
         return {int(i) for i in ids}
 
     with ThreadPoolExecutor(8) as pool:

@@ -2,6 +2,7 @@
 
 import base64
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -162,3 +163,12 @@ def test_an_unreachable_dataset_and_an_unwritable_page_are_refused(
     with pytest.raises(InputError, match="cannot be written"):
         report.preview(synth.url, tmp_path / "file" / "page.html")
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
+
+
+def test_a_published_shard_that_is_gone_is_named(synth: Dataset, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(synth.url, broken)
+    lost = synth.shards[0].action_key
+    shutil.rmtree(broken / "shards" / lost)
+    with pytest.raises(InputError, match=lost):
+        report.preview(str(broken), tmp_path / "page.html")
