@@ -109,7 +109,9 @@ def _label_head(
     # The hairline climbs from behind the ears to the forehead.
     line = np.interp(depth, [-1.2, -0.1, 0.12, 0.3, 0.8], [-0.62, -0.45, -0.05, 0.45, 0.62])
     label[head & (rise > line)] = REGIONS.index("scalp")
-    lips = np.isin(anny.bone_names, ["oris03.L", "oris03.R", "oris05", "oris01", "oris07.L", "oris07.R"])
+    lips = np.isin(
+        anny.bone_names, ["oris03.L", "oris03.R", "oris05", "oris01", "oris07.L", "oris07.R"]
+    )
     label[head & (anny.weights[:, lips].sum(axis=1) > 0.75)] = REGIONS.index("lips")
     eye = np.zeros(len(vertices), bool)
     for name in ("eye_front.L", "eye_front.R", "eye_back.L", "eye_back.R"):
@@ -139,7 +141,9 @@ def _along(
         first = (vertices - a) @ (b - a) / np.sum((b - a) ** 2)
         second = (vertices - b) @ (c - b) / np.sum((c - b) ** 2)
         # The bisecting plane at the middle joint is where both say the same.
-        along = np.where(first + second < 1.0, np.minimum(first, 1.0), 1.0 + np.maximum(second, 0.0))
+        along = np.where(
+            first + second < 1.0, np.minimum(first, 1.0), 1.0 + np.maximum(second, 0.0)
+        )
         here = (weight > 0.02) & (vertices[:, 2] * sign > 0)
         result[here] = along[here]
     return result

@@ -223,9 +223,7 @@ def _guess(model: OsimModel, q: Array, skin: Mapping[str, Array]) -> None:
             q[names.index(f"pelvis_t{axis}")] += step
 
 
-def _thicken(
-    spec: SkeletonSpec, scale: Array, pose: Pose, vertices: NDArray[np.float32]
-) -> Array:
+def _thicken(spec: SkeletonSpec, scale: Array, pose: Pose, vertices: NDArray[np.float32]) -> Array:
     """Returns scale (b, 3) with each body's thickness such that its markers come nearest to the skin.
 
     The axes that carry lengths stay; both sides get the same factor.
@@ -239,7 +237,10 @@ def _thicken(
         for name in bodies:
             index = spec.body_names.index(name)
             markers = pose.markers[owners == name]
-            rotation, origin = pose.T_ground_from_body[index, :3, :3], pose.T_ground_from_body[index, :3, 3]
+            rotation, origin = (
+                pose.T_ground_from_body[index, :3, :3],
+                pose.T_ground_from_body[index, :3, 3],
+            )
             local = (markers - origin) @ rotation
             for i, factor in enumerate(_THICKNESS):
                 moved = local.copy()

@@ -1,0 +1,173 @@
+"""Paints skin, hair, eyes and lips on a resting body. Colours sRGB 0..1; v = vertex; metres."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.body import Body
+
+Array = NDArray[np.float64]
+MONK_SCALE = (
+    np.array(
+        [
+            [246, 237, 228],
+            [243, 231, 219],
+            [247, 234, 208],
+            [234, 218, 186],
+            [215, 189, 150],
+            [160, 126, 86],
+            [130, 92, 67],
+            [96, 65, 52],
+            [58, 49, 42],
+            [41, 36, 32],
+        ]
+    )
+    / 255.0
+)
+"""The ten tones of the Monk Skin Tone scale (Monk & Google, skintone.google, 2022)."""
+HAIR = {
+    "black": (0.05, 0.045, 0.045),
+    "dark brown": (0.13, 0.085, 0.06),
+    "brown": (0.26, 0.165, 0.10),
+    "blond": (0.62, 0.48, 0.28),
+    "red": (0.42, 0.17, 0.08),
+    "grey": (0.55, 0.54, 0.52),
+    "white": (0.82, 0.81, 0.79),
+}
+_IRIS = ((0.16, 0.09, 0.05), (0.30, 0.20, 0.10), (0.25, 0.38, 0.50), (0.30, 0.38, 0.25))
+_IRIS_RADIUS, _PUPIL_RADIUS = 0.0062, 0.0026
+HAIR_STYLES = ("bald", "cropped", "short", "full", "long")
+_HAIR_DEPTH = {"bald": 0.0, "cropped": 0.003, "short": 0.010, "full": 0.024, "long": 0.018}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Complexion:
+    """A painted body without clothes."""
+
+    colours: Array
+    """(v, 3)."""
+    offsets: Array
+    """(v,): volume of the hair along the normals, m."""
+    description: dict[str, Any]
+
+
+def waves(points: Array, rng: np.random.Generator, wavelength: float, count: int = 5) -> Array:
+    """Returns a smooth random field (v,) of about unit size over points (v, 3)."""
+    directions = rng.normal(size=(count, 3))
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    lengths = wavelength * rng.uniform(0.7, 1.5, count)
+    phases = points @ directions.T * (2 * np.pi / lengths) + rng.uniform(0, 2 * np.pi, count)
+    return np.asarray(np.sin(phases).sum(axis=1) / np.sqrt(count / 2))
+
+
+def blend(colours: Array, paint: Array, share: Array) -> Array:
+    """Mixes paint (3) or (v, 3) into colours (v, 3) by share (v,)."""
+    return np.asarray(colours + share[:, None] * (paint - colours))
+
+
+def paint_body(body: Body, rng: np.random.Generator) -> Complexion:
+    """Draws tone, hair and eyes of a person."""
+    regions, rest = body.regions, body.rest.astype(np.float64)
+    tone = rng.uniform(0.0, 9.0)
+    base = np.stack([np.interp(tone, np.arange(10), MONK_SCALE[:, c]) for c in range(3)])
+    # Photographed skin is a little redder than the scale's swatches.
+    base = np.clip(base * (1.0 + rng.normal(0.0, 0.03, 3)) * [1.0, 0.955, 0.915], 0.0, 1.0)
+    mottle = 0.02 * waves(rest, rng, 0.25) + 0.01 * waves(rest, rng, 0.05)
+    colours = base * (1.0 + mottle[:, None])
+    flush = _near(body, ("knee", "elbow", "wrist"), 0.06) + 0.6 * regions.is_("hand", "foot")
+    colours = blend(colours, base * [0.93, 0.80, 0.76], 0.5 * np.clip(flush, 0.0, 1.0))
+    colours = blend(colours, base * [0.86, 0.60, 0.60], 0.75 * regions.is_("lips"))
+    colours, offsets, hair = _paint_hair(body, colours, rng)
+    colours = _paint_eyes(body, colours, rng)
+    description = {"skin_tone": round(float(tone) + 1.0, 2), "hair": hair}
+    return Complexion(colours=np.clip(colours, 0.0, 1.0), offsets=offsets, description=description)
+
+
+def _near(body: Body, joints: tuple[str, ...], radius: float) -> Array:
+    rest = body.rest.astype(np.float64)
+    centres = [body.regions.centres[f"{joint}_{side}"] for joint in joints for side in "rl"]
+    nearest = np.min([np.linalg.norm(rest - c, axis=1) for c in centres], axis=0)
+    return np.asarray(np.clip(2.0 - nearest / radius, 0.0, 1.0))
+
+
+def _paint_hair(
+    body: Body, colours: Array, rng: np.random.Generator
+) -> tuple[Array, Array, dict[str, str]]:
+    """Paints scalp, brows and sometimes a beard; returns colours, hair volume (v,) and what was drawn."""
+    regions, age, male = body.regions, float(body.anthropometry[2]), bool(body.anthropometry[3])
+    grey = float(np.clip((age - 35.0) / 50.0, 0.0, 0.85))
+    names = list(HAIR)
+    odds = np.array(
+        [*(np.array([0.35, 0.25, 0.2, 0.14, 0.06]) * (1 - grey)), grey * 0.7, grey * 0.3]
+    )
+    colour = names[int(rng.choice(len(names), p=odds / odds.sum()))]
+    odds = np.array([0.15, 0.3, 0.4, 0.1, 0.05] if male else [0.01, 0.04, 0.2, 0.35, 0.4])
+    style = HAIR_STYLES[int(rng.choice(len(HAIR_STYLES), p=odds / odds.sum()))]
+    rest, paint = body.rest.astype(np.float64), np.array(HAIR[colour]) * rng.uniform(0.85, 1.15)
+    depth = np.zeros(len(rest))
+    if style != "bald":
+        cover = regions.is_("scalp") | (_nape(body) if style == "long" else False)
+        strands = 1.0 + 0.18 * waves(rest * [1.0, 0.3, 1.0], rng, 0.02)
+        cropped = 0.75 if style == "cropped" else 1.0
+        colours = blend(colours, paint * strands[:, None], cropped * cover)
+        depth = _HAIR_DEPTH[style] * cover * (1.0 + 0.15 * waves(rest, rng, 0.06))
+    face = _face(body)
+    colours = blend(colours, paint, 0.7 * _brows(face))
+    beard = male and rng.random() < 0.35
+    if beard:
+        colours = blend(colours, paint, rng.uniform(0.3, 0.9) * _chin(face))
+    return colours, depth, {"colour": colour, "style": style, "beard": "yes" if beard else "no"}
+
+
+def _face(body: Body) -> dict[str, Array]:
+    """Returns where the face's vertices lie: from the eyes up, from the ears forward, from the middle sideways."""
+    points = body.face_keypoints(body.rest)
+    rest, eyes, nose = body.rest.astype(np.float64), points[1:3].mean(axis=0), points[0]
+    scale = eyes[1] - nose[1]  # about 3.5 cm
+    return {
+        "on": body.regions.is_("face", "lips").astype(np.float64),
+        "up": (rest[:, 1] - eyes[1]) / scale,
+        "side": np.abs(rest[:, 2]) / scale,
+        "front": (rest[:, 0] - points[3:5, 0].mean()) / (nose[0] - points[3:5, 0].mean()),
+    }
+
+
+def _brows(face: dict[str, Array]) -> Array:
+    arch = 0.62 + 0.1 * np.sin(np.clip(face["side"] / 1.5, 0, 1) * np.pi)
+    near = np.clip(1.0 - np.abs(face["up"] - arch) / 0.22, 0.0, 1.0)
+    span = (face["side"] > 0.25) & (face["side"] < 1.5) & (face["front"] > 0.4)
+    return np.asarray(face["on"] * near * span)
+
+
+def _chin(face: dict[str, Array]) -> Array:
+    """Returns the share of beard (v,): jaw and upper lip, fading to the cheeks."""
+    low = np.clip((-0.95 - face["up"] - 0.5 * np.abs(face["side"] - 0.4)) / 0.3 + 0.8, 0.0, 1.0)
+    return np.asarray(face["on"] * low * (face["front"] > -0.05) * (face["up"] > -3.4))
+
+
+def _nape(body: Body) -> NDArray[np.bool_]:
+    """Marks where long hair falls: the back of head and neck."""
+    rest, neck = body.rest.astype(np.float64), body.regions.centres["neck"]
+    ear = body.face_keypoints(body.rest)[3:5].mean(axis=0)
+    behind = rest[:, 0] < np.interp(rest[:, 1], [neck[1], ear[1]], [neck[0] - 0.02, ear[0] - 0.01])
+    high = rest[:, 1] > neck[1] - 0.03
+    return np.asarray(
+        behind & high & (np.abs(rest[:, 2]) < 0.11) & (body.regions.arm_weight < 0.01)
+    )
+
+
+def _paint_eyes(body: Body, colours: Array, rng: np.random.Generator) -> Array:
+    eye, rest = body.regions.is_("eye"), body.rest.astype(np.float64)
+    iris = np.array(_IRIS[int(rng.integers(len(_IRIS)))])
+    result = colours.copy()
+    for side in (1, -1):
+        ball = eye & (body.regions.side == side)
+        centre = rest[ball].mean(axis=0)
+        radial = np.hypot(rest[:, 1] - centre[1], rest[:, 2] - centre[2])
+        front = rest[:, 0] > centre[0]
+        result[ball] = (0.90, 0.88, 0.86)
+        result[ball & front & (radial < _IRIS_RADIUS)] = iris
+        result[ball & front & (radial < _PUPIL_RADIUS)] = 0.02
+    return result
