@@ -79,10 +79,13 @@ class RayExecutor:
     def map(self, function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R | Failure[J]]:
         """Yields results as tasks finish; tasks whose worker dies or raises are tried again."""
         connect()
-        limit = self.in_flight or max(2, 2 * int(ray.cluster_resources().get("CPU", 1)))
-        remote = ray.remote(
-            num_cpus=1, max_retries=RETRIES, retry_exceptions=[RuntimeError, OSError, MemoryError]
-        )(function)
+        options: dict[str, Any] = {
+            "num_cpus": 1,
+            "max_retries": RETRIES,
+            "retry_exceptions": [RuntimeError, OSError, MemoryError],
+        }
+        remote: Any = ray.remote(**options)(function)
+        limit = self.in_flight or max(2, 2 * _cpus())
         waiting = iter(jobs)
         running: dict[Any, J] = {}
         while True:
@@ -109,6 +112,11 @@ def _collect(reference: Any, job: J) -> Any:
         return Failure(job=job, error=RuntimeError(f"the worker died: {error}"))
 
 
+def _cpus() -> int:
+    resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    return int(resources.get("CPU", 1))
+
+
 def connect() -> None:
     """Joins the cluster of `RAY_ADDRESS` or of the surrounding Ray job, else starts a local one."""
     if ray.is_initialized():
@@ -121,6 +129,6 @@ def connect() -> None:
     ray.init(
         log_to_driver=False,
         include_dashboard=False,
-        logging_level="warning",
+        logging_level=logging.WARNING,
         runtime_env=environment,
     )

@@ -144,7 +144,7 @@ def annotate(
         "keypoints": keypoints_px,
         "keypoint_visibility": keypoint_visibility,
         "keypoints_cam": keypoints_cam,
-        "A_crop_from_source": np.eye(3),
+        "A_crop_from_source": view.A_crop_from_source,
         "area": np.asarray(person.sum()),
         "K": K,
         "T_cam_from_ground": T,

@@ -234,9 +234,10 @@ def sample_development(scene: Scene, rng: np.random.Generator) -> Development:
     return Development(gains=_colour(gains), blur=blur, noise=noise)
 
 
-def develop(rgb: NDArray[np.uint8], scene: Scene, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """Turns a rendered picture (h, w, 3) into one that a phone could have taken."""
-    how = sample_development(scene, rng)
+def develop(
+    rgb: NDArray[np.uint8], how: Development, rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """Turns a rendered picture (h, w, 3) into one that a phone could have taken; `rng` draws the noise."""
     levels = np.arange(256) / 255.0
     linear = np.where(levels <= 0.04045, levels / 12.92, ((levels + 0.055) / 1.055) ** 2.4)
     exposed = np.clip(linear[:, None] * np.array(how.gains), 0.0, 1.0)

@@ -17,7 +17,7 @@ from schemas.errors import InputError, SampleRejected
 from schemas.recipes import AnyLot, MotLot, People, RandomLot, SynthRecipe
 from schemas.shards import Quarantined, ShardContents, ShardKey, Split, canonical_digest, generator
 from schemas.skeleton import SkeletonSpec
-from workers import annotate, body, images, motions, osim, render, scene, squats, wardrobe
+from workers import annotate, body, images, motions, osim, render, scene, squats, surfaces, wardrobe
 
 log = logging.getLogger(__name__)
 LIMIT_TOLERANCE_RAD = np.radians(3.0)
@@ -195,23 +195,22 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         "scale": human.scale,
         "anthropometry": human.anthropometry,
     }
-    views = _clip_views(recipe, lot, person, on_floor, generator(seed, "clip", key.lot, subject))
-    for frame in (f for f in range(len(times)) if f not in rejects):
+    usable = [f for f in range(len(times)) if f not in rejects]
+    fixed = _clip_stage(recipe, person, on_floor[usable], key.lot, subject) if lot.clip else None
+    for frame in usable:
         changing = {
             "sample_id": subject * lot.frames + frame,
             "time": times[frame],
             "q": on_floor[frame],
         }
-        stage = "clip" if lot.clip else frame
-        rng = generator(seed, "frame", key.lot, subject, stage)
+        rng = generator(seed, "frame", key.lot, subject, frame)
         try:
-            labels, jpeg, light = _frame(
-                recipe, shard.spec, person, on_floor[frame], views, frame, rng
-            )
+            labels, jpeg, about = _frame(recipe, person, on_floor[frame], fixed, rng)
         except SampleRejected as error:
             shard.reject(subject, frame, error)
             continue
-        shard.tables["lights"].append(light)
+        if not shard.tables["lights"] or shard.tables["lights"][-1] != about:
+            shard.tables["lights"].append(about)
         ids = {"light_id": np.asarray(len(shard.tables["lights"]) - 1)}
         named = {n: np.asarray(v) for n, v in (constant | changing).items()}
         shard.rows.append(named | labels | ids)
@@ -290,55 +289,78 @@ def _facing(spec: SkeletonSpec, pose: osim.Pose) -> NDArray[np.float64]:
     return np.asarray(front / np.linalg.norm(front))
 
 
-def _clip_views(
+@dataclass(frozen=True, kw_only=True)
+class _Stage:
+    """Everything in a picture but the person."""
+
+    view: scene.View
+    light: render.Light
+    surfaces: list[surfaces.Surface]
+    background: NDArray[np.uint8] | None
+    development: scene.Development
+    about: dict[str, Any]
+
+
+def _set_stage(
     recipe: SynthRecipe,
-    lot: AnyLot,
-    person: _Person,
-    q: NDArray[np.float64],
+    vertices: NDArray[np.float32],
+    facing: NDArray[np.float64],
     rng: np.random.Generator,
-) -> scene.View | None:
-    if not lot.clip:
-        return None
+) -> _Stage:
+    """Draws camera, light, room and what stands before a person of vertices (v, 3), or (t, v, 3) in a clip."""
+    view = scene.sample_view(recipe.camera, recipe.image_px, vertices, facing, rng)
+    light, about_light = scene.sample_light(recipe.scene, rng)
+    room, background, about_room = scene.sample_room(recipe.scene, rng, view.eye)
+    hidden = rng.random() < recipe.scene.occluder
+    shown = vertices if vertices.ndim == 2 else vertices[len(vertices) // 2]
+    occluder = scene.sample_occluder(view, shown, rng) if hidden else None
+    front = [] if occluder is None else [occluder]
+    name = {"occluder": "" if occluder is None else occluder.name}
+    return _Stage(
+        view=view,
+        light=light,
+        surfaces=[*room, *front],
+        background=background,
+        development=scene.sample_development(recipe.scene, rng),
+        about=view.description | about_light | about_room | name,
+    )
+
+
+def _clip_stage(
+    recipe: SynthRecipe, person: _Person, q: NDArray[np.float64], lot: str, subject: int
+) -> _Stage:
+    """Sets one stage that holds the person of every frame."""
     poses = [person.model.pose(row) for row in q]
     vertices = np.stack([person.surface(pose) for pose in poses])
     facing = _facing(person.model.spec, poses[0])
-    return scene.follow_view(recipe.camera, recipe.image_px, vertices, facing, rng)
+    return _set_stage(recipe, vertices, facing, generator(recipe.seed, "stage", lot, subject))
 
 
 def _frame(
     recipe: SynthRecipe,
-    spec: SkeletonSpec,
     person: _Person,
     q: NDArray[np.float64],
-    fixed: scene.View | None,
-    frame: int,
+    fixed: _Stage | None,
     rng: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray], bytes, dict[str, Any]]:
-    """Renders and labels one pose; returns labels, JPEG, and the description of light and room."""
-    pose = person.model.pose(q)
+    """Renders and labels one pose; returns labels, JPEG, and the description of the stage."""
+    spec, pose = person.model.spec, person.model.pose(q)
     vertices = person.surface(pose)
-    view = fixed or scene.sample_view(
-        recipe.camera, recipe.image_px, vertices, _facing(spec, pose), rng
-    )
-    light, about_light = scene.sample_light(recipe.scene, rng)
-    room, background, about_room = scene.sample_room(recipe.scene, rng)
-    occluder = (
-        scene.sample_occluder(view, vertices, rng) if rng.random() < recipe.scene.occluder else None
-    )
-    skin = render.Surface(
+    stage = fixed or _set_stage(recipe, vertices, _facing(spec, pose), rng)
+    skin = surfaces.Surface(
         vertices=vertices,
         faces=person.body.faces,
         colours=person.outfit.colours,
         parts=person.body.parts,
     )
-    surfaces = [skin, *room, *([occluder] if occluder is not None else [])]
     picture = _renderer(recipe.image_px).render(
-        surfaces, view.K, view.T_cam_from_ground, light, background
+        [skin, *stage.surfaces],
+        stage.view.K,
+        stage.view.T_cam_from_ground,
+        stage.light,
+        stage.background,
     )
-    labels = annotate.annotate(
-        spec, pose, view, picture, vertices, person.body.face_keypoints(vertices)
-    )
-    # In a clip the scene comes from one generator; only the sensor's noise differs between its frames.
-    sensor = generator(int(rng.integers(2**31)), frame)
-    jpeg = images.encode(scene.develop(picture.rgb, recipe.scene, sensor), recipe.jpeg_quality)
-    return labels, jpeg, about_light | about_room
+    keypoints = person.body.face_keypoints(person.body.skin(pose.T_ground_from_body))
+    labels = annotate.annotate(spec, pose, stage.view, picture, vertices, keypoints)
+    developed = scene.develop(picture.rgb, stage.development, rng)
+    return labels, images.encode(developed, recipe.jpeg_quality), stage.about
