@@ -116,7 +116,9 @@ def draw(sample: Sample, side: int) -> Picture:
     """Enlarges or shrinks the picture to `side` px and draws limbs, joints and markers on it."""
     large, (height, width) = _OVERSAMPLE * side, sample.picture.shape[:2]
     A = affine_from_box(np.array([-0.5, -0.5, width, height]), large, large)
-    canvas = np.ascontiguousarray(images.warp(sample.picture, A, large, large))
+    canvas = np.asarray(
+        cv2.resize(sample.picture, (large, large), interpolation=cv2.INTER_CUBIC), dtype=np.uint8
+    )
     arrays, thick = sample.arrays, max(1, large // 240)
 
     def place(points: NDArray[np.float64]) -> NDArray[np.float64]:

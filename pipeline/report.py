@@ -77,7 +77,7 @@ def preview(url: str, out_path: Path) -> Path:
         quarantined=sum(row["count"] for row in quarantine),
         planned=dataset.rows + sum(row["count"] for row in quarantine),
         skeletons=[_skeleton(dataset, fingerprint) for fingerprint in dataset.skeletons],
-        recipe=yaml.safe_dump(dataset.recipe, sort_keys=False, allow_unicode=True).strip(),
+        recipe=_yaml(dataset.recipe),
     )
     return write_whole(out_path, text.encode())
 
@@ -209,6 +209,12 @@ def _skeleton(dataset: Dataset, fingerprint: str) -> dict[str, Any]:
     }
 
 
+def _yaml(recipe: dict[str, Any]) -> str:
+    """Writes the recipe as a person would: ranges on one line, other things on their own."""
+    text: str = yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True, default_flow_style=None)
+    return text.strip()
+
+
 def _tile(sample: overlay.Sample) -> str:
     return _jpeg_uri(overlay.draw(sample, _TILE_PX))
 
@@ -230,7 +236,7 @@ def _plot(name: str, histogram: Histogram) -> dict[str, str]:
     axes = figure.add_subplot()
     axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color="#3f6f9e", linewidth=0)
     axes.set_xlim(float(edges[0]), float(edges[-1]))
-    axes.set_xlabel(histogram.unit)
+    axes.set_xlabel(_unit(histogram))
     axes.set_ylabel("count")
     axes.grid(axis="y", color="#e3e6e9", linewidth=0.7)
     axes.set_axisbelow(True)
@@ -243,6 +249,10 @@ def _plot(name: str, histogram: Histogram) -> dict[str, str]:
     return {"src": source, "title": _TITLES.get(name, name), "caption": _in_words(histogram)}
 
 
+def _unit(histogram: Histogram) -> str:
+    return histogram.unit.replace("^2", "²")
+
+
 def _in_words(histogram: Histogram) -> str:
     total = sum(histogram.counts)
     if not total:
@@ -250,4 +260,4 @@ def _in_words(histogram: Histogram) -> str:
     share = np.cumsum(histogram.counts) / total
     low = histogram.edges[int(np.searchsorted(share, 0.05))]
     high = histogram.edges[int(np.searchsorted(share, 0.95 - 1e-12)) + 1]
-    return f"{total:,} values, nine tenths between {low:.3g} and {high:.3g} {histogram.unit}"
+    return f"{total:,} values, nine tenths between {low:.3g} and {high:.3g} {_unit(histogram)}"
