@@ -318,7 +318,7 @@ def _furniture(
 ) -> list[Surface]:
     """Things along the walls, as one mesh in the room's own frame (before `offset` and `turn`)."""
     camera = None if eye is None else _into_room(eye[[0, 2]], turn) - offset
-    standing = []
+    standing: list[Surface] = []
     for _ in range(int(rng.integers(4, 11))):
         maker = style.things[int(rng.integers(len(style.things)))]
         thing = maker(rng, SCENERY)
@@ -328,9 +328,16 @@ def _furniture(
         spot = np.array([along * float(halves[1 - side % 2]), 0.0, -away])
         thing = place(thing, at=spot, turn=rng.uniform(-0.15, 0.15))
         thing = place(thing, at=np.zeros(3), turn=side * np.pi / 2)
-        if not _in_the_way(thing.vertices[:, [0, 2]], -offset, camera):
+        free = not any(_overlap(thing.vertices, other.vertices) for other in standing)
+        if free and not _in_the_way(thing.vertices[:, [0, 2]], -offset, camera):
             standing.append(thing)
     return [replace(merge(standing, "furniture"), roughness=0.6)] if standing else []
+
+
+def _overlap(first: Floats, second: Floats) -> bool:
+    low = np.maximum(first.min(axis=0), second.min(axis=0))[[0, 2]]
+    high = np.minimum(first.max(axis=0), second.max(axis=0))[[0, 2]]
+    return bool(np.all(low < high))
 
 
 def _into_room(xz: Array, turn: float) -> Array:

@@ -209,6 +209,12 @@ def sofa(rng: np.random.Generator, part: int) -> Surface:
         )
         for sx in (-1, 1)
     ]
+    foot = box(np.array([0.06, 0.07, 0.06]), _one_of(rng, WOODS), part)
+    parts += [
+        _at(foot, sx * (width / 2 - 0.1), 0, sz * (depth / 2 - 0.1))
+        for sx in (-1, 1)
+        for sz in (-1, 1)
+    ]
     inner = (width - 0.38) / seats
     for k in range(seats):
         x = -width / 2 + 0.19 + inner * (k + 0.5)

@@ -40,7 +40,7 @@ vec3 linear(vec3 srgb) { return srgb * (srgb * (srgb * 0.305306 + 0.682171) + 0.
 
 float sunlight(vec3 position, vec3 n, float n_sun, mat2 turn) {
     // Moving the receiver along its normal by about a texel hides the map's own staircase.
-    vec3 p = position + n * texel_m * (2.0 - n_sun);
+    vec3 p = position + n * texel_m * (2.5 - n_sun);
     vec3 at = (shadow_from_ground * vec4(p, 1.0)).xyz * 0.5 + 0.5;
     float seen = 0.0;
     for (int i = 0; i < 4; i++)
