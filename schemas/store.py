@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,8 +44,8 @@ def _backend(url: str) -> ObjectStore:
     try:
         if url.startswith("memory://"):
             return _MEMORY.setdefault(url, MemoryStore())
-        if "://" not in url or url.startswith("file://"):
-            return LocalStore(files.absolute(url.removeprefix("file://")), mkdir=True)
+        if (folder := _local_folder(url)) is not None:
+            return LocalStore(folder, mkdir=True)
         retry: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
         options: Any = {"timeout": "120s", "connect_timeout": "5s", "allow_http": True}
         store: ObjectStore = from_url(url, client_options=options, retry_config=retry)
@@ -56,6 +57,12 @@ def _backend(url: str) -> ObjectStore:
             "s3://, gs://, az:// or memory:// URL and set the provider's usual environment variables",
         ) from error
     return store
+
+
+def _local_folder(url: str) -> Path | None:
+    if "://" in url and not url.startswith("file://"):
+        return None
+    return Path(files.absolute(url.removeprefix("file://")))
 
 
 def _first_line(error: BaseException) -> str:
@@ -87,8 +94,16 @@ class Store:
                 "command again: finished shards are kept",
             ) from error
 
+    @property
+    def _is_no_folder(self) -> bool:
+        """Says whether this is a local folder that does not exist: reading must not make it."""
+        folder = _local_folder(self.url)
+        return folder is not None and not folder.is_dir()
+
     def get_bytes(self, path: str) -> bytes:
         """Reads one object; FileNotFoundError where there is none."""
+        if self._is_no_folder:
+            raise FileNotFoundError(f"{self.url}/{path}")
         with self._guard(f"read {path}"):
             return bytes(obstore.get(self._objects, path).bytes())
 
@@ -108,6 +123,8 @@ class Store:
 
     def list_paths(self, prefix: str) -> list[str]:
         """Lists every object under a prefix, sorted."""
+        if self._is_no_folder:
+            return []
         with self._guard(f"list {prefix}"):
             return sorted(o["path"] for batch in obstore.list(self._objects, prefix) for o in batch)
 

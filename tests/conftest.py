@@ -1,14 +1,10 @@
 """Fixtures that several test files share."""
 
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from s3_server import BUCKET, s3_server
 
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"

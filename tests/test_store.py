@@ -92,6 +92,14 @@ def test_a_missing_object_is_named(store: Store) -> None:
         store.get_bytes("nothing/here")
 
 
+def test_reading_makes_no_folder(tmp_path: Path) -> None:
+    store = Store(str(tmp_path / "mistyped"))
+    assert store.list_paths("commits") == []
+    with pytest.raises(FileNotFoundError):
+        store.get_bytes("x")
+    assert not (tmp_path / "mistyped").exists()
+
+
 def test_absurd_shapes_are_refused_before_allocation(store: Store) -> None:
     write(store)
     path = f"shards/{KEY}/zarr.json"
@@ -114,7 +122,9 @@ def test_an_unreachable_store_is_one_paragraph(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
     monkeypatch.setenv("AWS_REGION", "us-east-1")
-    with pytest.raises(InputError, match=r"s3://nobody/set: the store failed to list .*\. Check the URL"):
+    with pytest.raises(
+        InputError, match=r"s3://nobody/set: the store failed to list .*\. Check the URL"
+    ):
         Store("s3://nobody/set").list_paths("shards")
 
 
@@ -128,7 +138,10 @@ def test_a_disk_that_refuses_is_one_paragraph_and_nothing_is_visible(tmp_path: P
         f"Store({str(tmp_path)!r}).write_shard(t.KEY, big, lambda size, digests: {{}})"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=Path(__file__).parents[1]
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
     )
     assert done.returncode != 0
     assert "schemas.errors.InputError" in done.stderr

@@ -85,8 +85,8 @@ def _finite(
     rows = len(contents.images)
     broken = np.zeros(rows)
     for name in names:
-        values = contents.arrays[name].reshape(rows, -1)
-        broken += (~np.isfinite(values)).sum(axis=1)
+        values = contents.arrays[name]
+        broken += (~np.isfinite(values)).sum(axis=tuple(range(1, values.ndim)))
     return "not_finite", broken > 0, broken
 
 

@@ -52,6 +52,12 @@ def load(recipe: SynthRecipe) -> Sources:
         osim=osim.read_model(recipe.model),
         mots={name: files.read_bytes(lot.mot) for name, lot in lots.items()},
     )
+    if meshes := osim.missing_meshes(sources.osim, recipe.model):
+        log.warning(
+            "%s names %d bone meshes that are not beside it (%s, …): labels and pictures do not need them, but "
+            "exported models will show no bones in OpenSim until these files lie in a Geometry folder.",
+            *(recipe.model, len(meshes), meshes[0]),
+        )
     spec = _spec(sources.osim)
     annotate.keypoint_joints(spec)
     for name, lot in lots.items():
