@@ -48,7 +48,7 @@ class Axis:
     """Unit vector: of a rotation in the frame the preceding rotations left, of a translation in the parent's frame."""
     curve: Curve
     coordinate: int | None = None
-    """What the curve is a function of; None for a constant."""
+    """What the curve is a function of; None for most constants."""
     scales: bool = False
     """Whether `Model.scale` multiplies the curve by |direction| · (scale of the parent body), absolute components."""
 
@@ -121,6 +121,10 @@ class SkeletonSpec:
         for names in (self.joint_names, self.coordinate_names, self.marker_names):
             if twice := {n for n in names if names.count(n) > 1}:
                 raise ValueError(f"names are used twice: {sorted(twice)}")
+        try:
+            self.to_json()
+        except ValueError as error:
+            raise ValueError("a number is not finite") from error
         if len(self.coupler_order) < sum(c.coupler is not None for c in self.coordinates):
             raise ValueError("couplers depend on each other in a circle")
 

@@ -115,6 +115,12 @@ def _outwards(backwards: float, down: float) -> Vec3:
     )
 
 
+def _inwards(forwards: float) -> Vec3:
+    """The axis that points to the left, turned forwards by so many degrees."""
+    x, y, z = _outwards(forwards, 0)
+    return (-x, -y, -z)
+
+
 def _forwards(up: float, inwards: float) -> Vec3:
     """The axis that points forward, raised by so many degrees and turned to the left by so many."""
     above, left = math.radians(up), math.radians(inwards)
@@ -144,8 +150,9 @@ LEG = (
         Hinge("ankle_angle", _outwards(6, 10), -60, 50),)),
     Part("calcn", "subtalar", "talus", HEEL, (
         Hinge("subtalar_angle", _forwards(42, 23), -35, 35),)),
+    # As in both lab models, a positive mtp_angle bends the toes down.
     Part("toes", "mtp", "calcn", BALL, (
-        Hinge("mtp_angle", _outwards(28, 0), -45, 70),)),
+        Hinge("mtp_angle", _inwards(28), -70, 45),)),
 )
 ARM = (
     Part("humerus", "acromial", "torso", SHOULDER, (

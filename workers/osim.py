@@ -7,6 +7,7 @@ import re
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,6 +39,8 @@ opensim.Logger.setLevelString("Off")
 opensim.Logger.removeFileSink()  # else it leaves an opensim.log wherever it was started
 
 Array = NDArray[np.float64]
+UNBOUNDED = 99999.9
+"""OpenSim's own stand-in for no limit; JSON has no infinity."""
 KINDS: dict[int, CoordinateKind] = {1: "rotational", 2: "translational", 3: "coupled"}
 
 
@@ -56,21 +59,30 @@ def _first_line(error: Exception) -> str:
     return re.sub(r"\s+", " ", str(error))[:300].strip().rstrip(".")
 
 
-def _load(osim: bytes) -> tuple[Any, Any]:
-    """Builds the model without its forces (kinematics need none) and its default state."""
-    check_document(osim, ".osim")
+@contextmanager
+def _named_refusal() -> Iterator[None]:
+    """Turns whatever OpenSim throws at a broken model into a refusal."""
     try:
-        with local_copy(osim, ".osim") as path:
-            model = opensim.Model(str(path))
-        model.updForceSet().clearAndDestroy()
-        model.updControllerSet().clearAndDestroy()
-        return model, model.initSystem()
-    except (RuntimeError, ValueError, TypeError) as error:
+        yield
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, TypeError, KeyError) as error:
         raise InputError(
             ".osim",
             f"OpenSim cannot load it ({_first_line(error)})",
             "Open it in OpenSim and repair it",
         ) from error
+
+
+def _load(osim: bytes) -> tuple[Any, Any]:
+    """Builds the model without its forces (kinematics need none) and its default state."""
+    check_document(osim, ".osim")
+    with _named_refusal():
+        with local_copy(osim, ".osim") as path:
+            model = opensim.Model(str(path))
+        model.updForceSet().clearAndDestroy()
+        model.updControllerSet().clearAndDestroy()
+        return model, model.initSystem()
 
 
 def _each(collection: Any) -> Iterator[Any]:
@@ -103,18 +115,16 @@ def read_skeleton(osim: bytes) -> SkeletonSpec:
 
 
 def _skeleton(model: Any) -> SkeletonSpec:
-    coordinates = list(_each(model.getCoordinateSet()))
-    index = {c.getName(): i for i, c in enumerate(coordinates)}
-    couplers = _couplers(model, index)
-    joints = tree_order([_joint(j, index) for j in _each(model.getJointSet())])
-    try:
+    with _named_refusal():
+        coordinates = list(_each(model.getCoordinateSet()))
+        index = {c.getName(): i for i, c in enumerate(coordinates)}
+        couplers = _couplers(model, index)
+        joints = tree_order([_joint(j, index) for j in _each(model.getJointSet())])
         return SkeletonSpec(
             joints=tuple(joints),
             coordinates=tuple(_coordinate(c, couplers.get(c.getName())) for c in coordinates),
             markers=tuple(_marker(m) for m in _each(model.getMarkerSet())),
         )
-    except ValueError as error:
-        raise InputError(".osim", str(error), "Repair the model") from error
 
 
 def _frames(frame: Any) -> tuple[str, tuple[Offset, ...]]:
@@ -163,13 +173,12 @@ def _custom_axis(axis: Any, position: int, joint: str, index: dict[str, int]) ->
             "Use functions of one coordinate",
         )
     curve = _curve(axis.getFunction(), f"joint {joint}, axis {position + 1}")
-    depends = names.size() == 1 and curve.kind != "constant"
     # Model.scale leaves a translation alone that is the plain coordinate: it is a degree of freedom.
     plain = curve == IDENTITY and axis.getFunction().getConcreteClassName() == "LinearFunction"
     return Axis(
         direction=_unit(axis.getAxis()),
         curve=curve,
-        coordinate=index[str(names.get(0))] if depends else None,
+        coordinate=index[str(names.get(0))] if names.size() else None,
         scales=position >= 3 and not plain and curve != ZERO,
     )
 
@@ -267,8 +276,8 @@ def _coordinate(coordinate: Any, coupler: Coupler | None) -> Coordinate:
     return Coordinate(
         name=str(coordinate.getName()),
         kind=KINDS[int(coordinate.getMotionType())],
-        lower=float(coordinate.getRangeMin()),
-        upper=float(coordinate.getRangeMax()),
+        lower=max(float(coordinate.getRangeMin()), -UNBOUNDED),
+        upper=min(float(coordinate.getRangeMax()), UNBOUNDED),
         default=float(coordinate.getDefaultValue()),
         locked=bool(coordinate.getDefaultLocked()),
         coupler=coupler,

@@ -8,6 +8,15 @@ from schemas.errors import InputError
 from schemas.files import absolute, read_bytes
 
 DEFAULT_MODEL = "default"
+FEWEST_NUMBERS = {
+    "LinearFunction": 2,
+    "PolynomialFunction": 1,
+    "SimmSpline": 2,
+    "PiecewiseLinearFunction": 2,
+    "PiecewiseConstantFunction": 1,
+    "GCVSpline": 2,
+}
+"""Of coefficients or knots, by function."""
 
 
 def read_model(url: str) -> bytes:
@@ -49,4 +58,20 @@ def check_document(osim: bytes, label: str) -> ElementTree.Element:
         raise InputError(label, f"is not whole XML ({error})", remedy) from error
     if root.tag != "OpenSimDocument" or root.find("Model") is None:
         raise InputError(label, f"is no OpenSim model (its root is <{root.tag}>)", remedy)
+    for function in root.iter():
+        if function.tag in FEWEST_NUMBERS:
+            _check_function(function, label)
     return root
+
+
+def _check_function(function: ElementTree.Element, label: str) -> None:
+    """Refuses lists of numbers at which OpenSim's C++ reads past the end."""
+    lists = [function.find(tag) for tag in ("coefficients", "x", "y")]
+    counts = {len((found.text or "").split()) for found in lists if found is not None}
+    fewest = FEWEST_NUMBERS[function.tag]
+    if counts and (len(counts) > 1 or min(counts) < fewest):
+        raise InputError(
+            label,
+            f"holds a {function.tag} with {' and '.join(map(str, sorted(counts)))} numbers",
+            f"Give it at least {fewest}, as many x as y",
+        )

@@ -146,7 +146,7 @@ def _frame(parent: Element, name: str, body: str, offset: Offset) -> None:
 
 
 def _joint(parent: Element, joint: Joint, spec: SkeletonSpec, scales: Mapping[str, Array]) -> None:
-    still = all(axis.curve == ZERO for axis in joint.axes)
+    still = all(axis.curve == ZERO and axis.coordinate is None for axis in joint.axes)
     node = _add(parent, "WeldJoint" if still else "CustomJoint", name=joint.name)
     ends = ((joint.parent, joint.parent_frames), (joint.child, joint.child_frames))
     for role, (body, _) in zip(("parent", "child"), ends, strict=True):
