@@ -76,7 +76,7 @@ def _axis_values(structure: Structure, q: Tensor, scales: Tensor) -> tuple[Tenso
     values = torch.addmm(structure.intercepts, structure.slopes, q)
     if len(structure.curves.source):
         values = values.index_copy(0, structure.curves.target, _evaluate(structure.curves, q))
-    values = values.view(-1, 6, q.shape[1])
+    values = values.view(len(structure.parents), 6, q.shape[1])
     return values[:, :3], values[:, 3:]
 
 
@@ -85,7 +85,7 @@ def _local_transforms(s: Structure, angles: Tensor, values: Tensor, scales: Tens
     parts = torch.stack([torch.ones_like(angles), angles.cos(), angles.sin()], dim=2)
     one, two, three = parts.unbind(1)
     products = one[:, :, None, None] * two[:, None, :, None] * three[:, None, None, :]
-    rotation = (s.rotation @ products.flatten(1, 3)).view(-1, 3, 3, angles.shape[2])
+    rotation = (s.rotation @ products.flatten(1, 3)).view(len(s.parents), 3, 3, angles.shape[2])
     parent_scales = scales[s.parents]
     moved = s.directions @ values
     outer, inner = s.parent_origin @ parent_scales, s.child_origin @ scales[1:]
