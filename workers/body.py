@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.recipes import People
-from workers.anny_data import FACE_LABELS, AnnyData, load_anny
+from workers.anny_data import FACE_LABELS, load_anny
+from workers.hands import relax_hands
 from workers.osim import OsimModel
 from workers.physique import Physique, sample_physique
 from workers.regions import Regions, label_regions
@@ -70,7 +71,7 @@ def make_body(people: People, osim: bytes, rng: np.random.Generator) -> Body:
         InputError: the model lacks bodies that the skin hangs on.
     """
     anny, model = load_anny(), _model(osim)
-    person = sample_physique(people, anny, rng)
+    person = relax_hands(anny, sample_physique(people, anny, rng), rng)
     binding = bind(model, osim, anny, person)
     weights = body_weights(model.spec, anny, person, binding.centres)
     pose = binding.pose

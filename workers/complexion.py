@@ -9,24 +9,24 @@ from numpy.typing import NDArray
 from workers.body import Body
 
 Array = NDArray[np.float64]
-MONK_SCALE = (
+TONES = (
     np.array(
         [
-            [246, 237, 228],
-            [243, 231, 219],
-            [247, 234, 208],
-            [234, 218, 186],
-            [215, 189, 150],
-            [160, 126, 86],
-            [130, 92, 67],
-            [96, 65, 52],
-            [58, 49, 42],
-            [41, 36, 32],
+            [240, 207, 186],
+            [232, 192, 166],
+            [222, 176, 146],
+            [207, 158, 124],
+            [188, 138, 102],
+            [164, 114, 81],
+            [138, 92, 64],
+            [111, 72, 51],
+            [85, 56, 42],
+            [64, 44, 35],
         ]
     )
     / 255.0
 )
-"""The ten tones of the Monk Skin Tone scale (Monk & Google, skintone.google, 2022)."""
+"""Ten skin tones from light to dark, spaced as those of the Monk scale; chosen by eye after photographs."""
 HAIR = {
     "black": (0.05, 0.045, 0.045),
     "dark brown": (0.13, 0.085, 0.06),
@@ -62,25 +62,25 @@ def waves(points: Array, rng: np.random.Generator, wavelength: float, count: int
     return np.asarray(np.sin(phases).sum(axis=1) / np.sqrt(count / 2))
 
 
-def blend(colours: Array, paint: Array, share: Array) -> Array:
+def blend(colours: Array, paint: NDArray[np.floating], share: NDArray[np.floating]) -> Array:
     """Mixes paint (3) or (v, 3) into colours (v, 3) by share (v,)."""
-    return np.asarray(colours + share[:, None] * (paint - colours))
+    mixed: Array = colours + share[:, None] * (paint - colours)
+    return mixed
 
 
 def paint_body(body: Body, rng: np.random.Generator) -> Complexion:
     """Draws tone, hair and eyes of a person."""
     regions, rest = body.regions, body.rest.astype(np.float64)
     tone = rng.uniform(0.0, 9.0)
-    base = np.stack([np.interp(tone, np.arange(10), MONK_SCALE[:, c]) for c in range(3)])
-    # Photographed skin is a little redder than the scale's swatches.
-    base = np.clip(base * (1.0 + rng.normal(0.0, 0.03, 3)) * [1.0, 0.955, 0.915], 0.0, 1.0)
+    base = np.stack([np.interp(tone, np.arange(10), TONES[:, c]) for c in range(3)])
+    base = np.clip(base * (1.0 + rng.normal(0.0, [0.02, 0.02, 0.035])), 0.0, 1.0)
     mottle = 0.02 * waves(rest, rng, 0.25) + 0.01 * waves(rest, rng, 0.05)
     colours = base * (1.0 + mottle[:, None])
     flush = _near(body, ("knee", "elbow", "wrist"), 0.06) + 0.6 * regions.is_("hand", "foot")
     colours = blend(colours, base * [0.93, 0.80, 0.76], 0.5 * np.clip(flush, 0.0, 1.0))
     colours = blend(colours, base * [0.86, 0.60, 0.60], 0.75 * regions.is_("lips"))
     colours, offsets, hair = _paint_hair(body, colours, rng)
-    colours = _paint_eyes(body, colours, rng)
+    colours = _paint_eyes(body, colours, tone, rng)
     description = {"skin_tone": round(float(tone) + 1.0, 2), "hair": hair}
     return Complexion(colours=np.clip(colours, 0.0, 1.0), offsets=offsets, description=description)
 
@@ -97,7 +97,7 @@ def _paint_hair(
 ) -> tuple[Array, Array, dict[str, str]]:
     """Paints scalp, brows and sometimes a beard; returns colours, hair volume (v,) and what was drawn."""
     regions, age, male = body.regions, float(body.anthropometry[2]), bool(body.anthropometry[3])
-    grey = float(np.clip((age - 35.0) / 50.0, 0.0, 0.85))
+    grey = float(np.clip((age - 35.0) / 60.0, 0.0, 0.75))
     names = list(HAIR)
     odds = np.array(
         [*(np.array([0.35, 0.25, 0.2, 0.14, 0.06]) * (1 - grey)), grey * 0.7, grey * 0.3]
@@ -108,7 +108,11 @@ def _paint_hair(
     rest, paint = body.rest.astype(np.float64), np.array(HAIR[colour]) * rng.uniform(0.85, 1.15)
     depth = np.zeros(len(rest))
     if style != "bald":
-        cover = regions.is_("scalp") | (_nape(body) if style == "long" else False)
+        cover = np.clip(regions.hairline / 0.012 + 0.5, 0.0, 1.0)
+        if style in ("cropped", "short"):
+            cover = cover * ~regions.ears
+        if style == "long":
+            cover = np.maximum(cover, _nape(body))
         strands = 1.0 + 0.18 * waves(rest * [1.0, 0.3, 1.0], rng, 0.02)
         cropped = 0.75 if style == "cropped" else 1.0
         colours = blend(colours, paint * strands[:, None], cropped * cover)
@@ -143,8 +147,9 @@ def _brows(face: dict[str, Array]) -> Array:
 
 def _chin(face: dict[str, Array]) -> Array:
     """Returns the share of beard (v,): jaw and upper lip, fading to the cheeks."""
-    low = np.clip((-0.95 - face["up"] - 0.5 * np.abs(face["side"] - 0.4)) / 0.3 + 0.8, 0.0, 1.0)
-    return np.asarray(face["on"] * low * (face["front"] > -0.05) * (face["up"] > -3.4))
+    low = np.clip((-1.3 - face["up"] - 0.5 * np.abs(face["side"] - 0.4)) / 0.3 + 0.8, 0.0, 1.0)
+    jaw = (face["front"] > -0.05) & (face["front"] < 0.93) & (face["up"] > -3.4)
+    return np.asarray(face["on"] * low * jaw)
 
 
 def _nape(body: Body) -> NDArray[np.bool_]:
@@ -158,9 +163,10 @@ def _nape(body: Body) -> NDArray[np.bool_]:
     )
 
 
-def _paint_eyes(body: Body, colours: Array, rng: np.random.Generator) -> Array:
+def _paint_eyes(body: Body, colours: Array, tone: float, rng: np.random.Generator) -> Array:
     eye, rest = body.regions.is_("eye"), body.rest.astype(np.float64)
-    iris = np.array(_IRIS[int(rng.integers(len(_IRIS)))])
+    # Light irises come with light skin.
+    iris = np.array(_IRIS[int(rng.integers(len(_IRIS) if tone < 4.0 else 2))])
     result = colours.copy()
     for side in (1, -1):
         ball = eye & (body.regions.side == side)

@@ -33,8 +33,8 @@ LENGTHS: dict[str, tuple[str, str, float, float, float]] = {
 }
 """Local change -> the two joint centres, mean and standard deviation of their distance over stature, and how much of
 it one unit of the change gives. Means lie between Drillis & Contini (in Winter, Biomechanics and Motor Control of
-Human Movement, 2009, table 4.1: 0.245, 0.246, 0.186, 0.146) and the generic model of Rajagopal et al. 2016 (0.24, 0.235, 0.168,
-0.147, 0.091); left alone, anny's short people have thighs a fifth too short."""
+Human Movement, 2009, table 4.1: 0.245, 0.246, 0.186, 0.146) and the generic model of Rajagopal et al. 2016 (0.24,
+0.235, 0.168, 0.147, 0.091); left alone, anny's short people have thighs a fifth too short."""
 _BUILD_SD: dict[str, float] = {
     "hip_depth": 0.2,
     "torso_width": 0.25,
@@ -172,7 +172,8 @@ def _with_volume(
 
     def excess(t: float) -> float:
         vertices = anny.blend(at(t))[0]
-        return volume(vertices, anny.faces) * (stature / np.ptp(vertices[:, 1])) ** 3 - wanted
+        scale = stature / float(np.ptp(vertices[:, 1]))
+        return volume(vertices, anny.faces) * scale**3 - wanted
 
     grid = np.linspace(-1.0, 2.0, 13)
     values = np.array([excess(float(t)) for t in grid])

@@ -60,6 +60,9 @@ class Regions:
     """0 at the shoulder, 1 at the elbow, 2 at the wrist and beyond; NaN where no arm moves the skin."""
     arm_weight: Array
     """Share with which the vertex follows an arm."""
+    hairline: Array
+    """Distance above the hairline, m; far below it off the head."""
+    ears: NDArray[np.bool_]
     centres: dict[str, Array]
     """Joint centres (3,) of the resting skin."""
     stature: float
@@ -83,7 +86,7 @@ def label_regions(
     label = owner[np.argmax(weights, axis=1)]
     trunk = label == REGIONS.index("torso")
     label[trunk & (vertices[:, 1] > centres["neck"][1])] = REGIONS.index("neck")
-    _label_head(anny, vertices, centres, label)
+    hairline, ears = _label_head(anny, vertices, centres, label)
     arms = np.isin(stems, ["humerus", "ulna", "radius", "hand"])
     legs = np.isin(stems, ["femur", "tibia", "talus", "calcn", "toes"])
     return Regions(
@@ -92,6 +95,8 @@ def label_regions(
         leg=_along(vertices, centres, _LEG, weights[:, legs].sum(axis=1)),
         arm=_along(vertices, centres, _ARM, weights[:, arms].sum(axis=1)),
         arm_weight=weights[:, arms].sum(axis=1),
+        hairline=hairline,
+        ears=ears,
         centres=centres,
         stature=person.stature,
     )
@@ -99,8 +104,8 @@ def label_regions(
 
 def _label_head(
     anny: AnnyData, vertices: Array, centres: dict[str, Array], label: NDArray[np.uint8]
-) -> None:
-    """Splits the head into face, scalp, lips and eyes, in place."""
+) -> tuple[Array, NDArray[np.bool_]]:
+    """Splits the head into face, scalp, lips and eyes, in place; returns distance above the hairline, and ears."""
     eyes_y, ears, nose = _face_landmarks(anny, vertices)
     head = _vertices_of(anny, "head") & (vertices[:, 1] > centres["neck"][1])
     label[head] = REGIONS.index("face")
@@ -108,7 +113,8 @@ def _label_head(
     rise = (vertices[:, 1] - eyes_y) / (eyes_y - centres["neck"][1])
     # The hairline climbs from behind the ears to the forehead.
     line = np.interp(depth, [-1.2, -0.1, 0.12, 0.3, 0.8], [-0.62, -0.45, -0.05, 0.45, 0.62])
-    label[head & (rise > line)] = REGIONS.index("scalp")
+    hairline = np.where(head, (rise - line) * (eyes_y - centres["neck"][1]), -1.0)
+    label[head & (hairline > 0)] = REGIONS.index("scalp")
     lips = np.isin(
         anny.bone_names, ["oris03.L", "oris03.R", "oris05", "oris01", "oris07.L", "oris07.R"]
     )
@@ -117,6 +123,9 @@ def _label_head(
     for name in ("eye_front.L", "eye_front.R", "eye_back.L", "eye_back.R"):
         eye |= _vertices_of(anny, name)
     label[eye] = REGIONS.index("eye")
+    from_ear = np.abs(vertices * [1, 1, 0] - ears * [1, 1, 0])
+    beside = np.abs(vertices[:, 2]) > np.abs(anny.coco[3] @ vertices)[2] - 0.012
+    return hairline, head & beside & (from_ear[:, 0] < 0.035) & (from_ear[:, 1] < 0.045)
 
 
 def _face_landmarks(anny: AnnyData, vertices: Array) -> tuple[float, Array, Array]:

