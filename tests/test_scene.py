@@ -57,7 +57,8 @@ def test_the_crop_holds_the_person_inside_the_phone_picture(seed: int) -> None:
     assert box_side == pytest.approx(S / 1.2)
     offset = (pixels.min(axis=0) + pixels.max(axis=0)) / 2 - (S - 1) / 2
     assert np.abs(offset).max() <= 0.05 * S + 1e-9
-    in_source = geometry.apply_affine(np.linalg.inv(view.A_crop_from_source), pixels)
+    source_from_crop: Array = np.linalg.inv(view.A_crop_from_source)
+    in_source = geometry.apply_affine(source_from_crop, pixels)
     assert in_source.min() > -0.5
     assert np.all(in_source.max(axis=0) < np.array(view.source_px) - 0.5)
 
@@ -110,7 +111,7 @@ def test_roll_turns_the_camera_by_its_angle() -> None:
 
 def test_one_followed_camera_holds_every_frame() -> None:
     still = figure().vertices
-    frames = np.stack([still + np.float32([0.1 * k, 0, 0.15 * k]) for k in range(6)])
+    frames = np.stack([still + np.array([0.1 * k, 0, 0.15 * k], np.float32) for k in range(6)])
     view = scene.follow_view(Camera(margin=(1.1, 1.1), shift=0.0), S, frames, FRONT, rng(2))
     pixels = seen(view, frames.astype(np.float64)).reshape(-1, 2)
     assert pixels.min() > -0.5
@@ -119,7 +120,7 @@ def test_one_followed_camera_holds_every_frame() -> None:
 
 
 def test_a_person_too_near_for_the_camera_is_rejected() -> None:
-    huge = figure().vertices * np.float32([20, 1, 20])
+    huge = figure().vertices * np.array([20, 1, 20], np.float32)
     with pytest.raises(SampleRejected, match="person_in_camera"):
         view_of(0, Camera(distance=(0.5, 0.5)), huge)
 

@@ -192,7 +192,7 @@ def _ceiling(height: float, rng: np.random.Generator) -> Surface:
         np.array([-FLOOR_M, height, -FLOOR_M]),
         np.array([edge, 0, 0]),
         np.array([0, 0, edge]),
-        _WHITE * rng.uniform(0.85, 1.0),
+        np.ones(3) * rng.uniform(0.92, 1.0),
         steps=2,
         tile=textures.TILE_M["plaster"],
     )
@@ -319,6 +319,7 @@ def _furniture(
     """Things along the walls, as one mesh in the room's own frame (before `offset` and `turn`)."""
     camera = None if eye is None else _into_room(eye[[0, 2]], turn) - offset
     standing: list[Surface] = []
+    taken: list[tuple[Floats, Floats]] = []
     for _ in range(int(rng.integers(4, 11))):
         maker = style.things[int(rng.integers(len(style.things)))]
         thing = maker(rng, SCENERY)
@@ -328,16 +329,13 @@ def _furniture(
         spot = np.array([along * float(halves[1 - side % 2]), 0.0, -away])
         thing = place(thing, at=spot, turn=rng.uniform(-0.15, 0.15))
         thing = place(thing, at=np.zeros(3), turn=side * np.pi / 2)
-        free = not any(_overlap(thing.vertices, other.vertices) for other in standing)
-        if free and not _in_the_way(thing.vertices[:, [0, 2]], -offset, camera):
+        footprint = thing.vertices[:, [0, 2]]
+        low, high = footprint.min(axis=0), footprint.max(axis=0)
+        free = all((low > top).any() or (high < bottom).any() for bottom, top in taken)
+        if free and not _in_the_way(footprint, -offset, camera):
             standing.append(thing)
+            taken.append((low, high))
     return [replace(merge(standing, "furniture"), roughness=0.6)] if standing else []
-
-
-def _overlap(first: Floats, second: Floats) -> bool:
-    low = np.maximum(first.min(axis=0), second.min(axis=0))[[0, 2]]
-    high = np.minimum(first.max(axis=0), second.max(axis=0))[[0, 2]]
-    return bool(np.all(low < high))
 
 
 def _into_room(xz: Array, turn: float) -> Array:

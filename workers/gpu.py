@@ -31,7 +31,13 @@ VERTEX = np.dtype(
 VERTEX_FORMAT = "3f 3f 2f 3f1 1u1 2u1 2x"
 CATCHER = 255
 """The roughness, of 255, that marks a shadow catcher."""
-VERTEX_SHADERS = {"surface": "surface", "shade": "screen", "depth": "depth", "resolve": "screen"}
+VERTEX_SHADERS = {
+    "surface": "surface",
+    "shade": "screen",
+    "visible": "screen",
+    "depth": "depth",
+    "resolve": "screen",
+}
 WHITE = Texture(name="white", pixels=np.full((TILE_PX, TILE_PX, 3), 255, np.uint8))
 
 
@@ -84,7 +90,8 @@ class Gpu:
             for name in VERTEX_SHADERS
         }
         self.seen = self._targets(self.samples, ((4, "f1"), (4, "f1"), (1, "f4")), with_depth=True)
-        self.lit = self._targets(self.samples, ((4, "f2"),))
+        self.reached = self._targets(size, ((2, "f1"),))
+        self.lit = self._targets(self.samples, ((4, "f1"),))
         self.picture = self._targets(size, ((4, "f1"), (1, "f4")))
         self.shadow_map = ctx.depth_texture((SHADOW_PX, SHADOW_PX))
         self.shadow_map.compare_func = "<="
@@ -124,6 +131,7 @@ class Gpu:
         self.draw_depth = ctx.vertex_array(
             programs["depth"], [(self.vertices, f"3f {skipped}x", "in_position")], self.indices
         )
+        self.visible = ctx.vertex_array(programs["visible"], [(corners, "2f", "in_corner")])
         self.shade = ctx.vertex_array(programs["shade"], [(corners, "2f", "in_corner")])
         self.resolve = ctx.vertex_array(programs["resolve"], [(corners, "2f", "in_corner")])
 

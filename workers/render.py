@@ -234,12 +234,16 @@ def _draw_maps(gpu: Gpu, batch: _Batch, light: Light) -> None:
         gpu.ctx.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
         gpu.run(gpu.draw_depth, max(batch.two_sided, batch.casters.start), batch.casters.stop)
     gpu.set(
-        "shade",
+        "visible",
         shadow_from_ground=shadow,
         texel_m=texel,
         penumbra=np.maximum(light.softness / edges, 1.5 / SHADOW_PX),
         heights_from_ground=uv,
         height_range=heights,
+        to_sun=to_sun,
+    )
+    gpu.set(
+        "shade",
         to_sun=to_sun,
         sun=light.sun,
         sky=light.sky,
@@ -266,21 +270,30 @@ def _draw_frame(
     gpu.ctx.enable_only(moderngl.NOTHING)
 
     albedo_rough, normal_part, depth = gpu.seen.color_attachments
+    ray_from_corner = rotation.T @ np.linalg.inv(P[[0, 1, 3], :3])
+    gpu.reached.use()
+    gpu.bind(
+        normal_part=normal_part, depth=depth, shadow_map=gpu.shadow_map, height_map=gpu.height_map
+    )
+    gpu.set(
+        "visible",
+        eye=-rotation.T @ T_cam_from_ground[:3, 3],
+        ray_from_corner=ray_from_corner,
+        rate=gpu.rate,
+        samples=(float(gpu.samples),) * 2,
+    )
+    gpu.visible.render(moderngl.TRIANGLES)
+
+    (reached,) = gpu.reached.color_attachments
     gpu.lit.use()
     gpu.bind(
         albedo_rough=albedo_rough,
         normal_part=normal_part,
         depth=depth,
-        shadow_map=gpu.shadow_map,
-        height_map=gpu.height_map,
+        reached=reached,
         photo=gpu.photo,
     )
-    gpu.set(
-        "shade",
-        eye=-rotation.T @ T_cam_from_ground[:3, 3],
-        ray_from_corner=rotation.T @ np.linalg.inv(P[[0, 1, 3], :3]),
-        has_photo=float(has_photo),
-    )
+    gpu.set("shade", ray_from_corner=ray_from_corner, has_photo=float(has_photo), rate=gpu.rate)
     gpu.shade.render(moderngl.TRIANGLES)
 
     gpu.picture.use()

@@ -188,7 +188,7 @@ def sample_light(scene: Scene, rng: np.random.Generator) -> tuple[Light, dict[st
         direction=direction,
         sun=sun * sun_colour,
         sky=ambient * sky_colour,
-        bounce=(0.5 * ambient + 0.25 * sun * np.sin(elevation)) * np.array([1.0, 0.95, 0.88]),
+        bounce=(0.35 * ambient + 0.2 * sun * np.sin(elevation)) * np.array([1.0, 0.95, 0.88]),
         softness=softness,
         exposure=exposure,
         horizon=_colour(_mix((0.55, 0.68, 0.86), (0.8, 0.82, 0.85), cloud)),

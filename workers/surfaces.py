@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
+Array = NDArray[np.float64]
 Floats = NDArray[np.float32]
 TILE_PX = 512
 """Edge of every texture, pixels."""
@@ -93,14 +94,13 @@ def merge(surfaces: list[Surface], name: str) -> Surface:
     )
 
 
-def place(surface: Surface, *, at: ArrayLike, turn: float = 0.0, tilt: float = 0.0) -> Surface:
-    """Tilts a surface about x, turns it about the vertical (radians), then moves it to `at` (3)."""
-    cos, sin = np.cos(turn), np.sin(turn)
-    upright = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
-    c, s = np.cos(tilt), np.sin(tilt)
-    rotation = upright @ np.array([[1, 0, 0], [0, c, -s], [0, s, c]])
-    moved = surface.vertices @ rotation.T + np.asarray(at)
-    return replace(surface, vertices=moved.astype(np.float32))
+def place(surface: Surface, *, at: ArrayLike, turn: float = 0.0) -> Surface:
+    """Turns a surface about the vertical (radians, from z towards x), then moves it by `at` (3)."""
+    vertices = surface.vertices
+    if turn:
+        cos, sin = np.cos(turn), np.sin(turn)
+        vertices = vertices @ np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]], np.float32)
+    return replace(surface, vertices=vertices + np.asarray(at, np.float32))
 
 
 def _surface(
@@ -145,37 +145,48 @@ def box(size: ArrayLike, colour: ArrayLike, part: int = SCENERY, tile: float = 1
     return _surface(vertices, faces, uv, colour, part)
 
 
-def lathe(
-    radii: ArrayLike, heights: ArrayLike, colour: ArrayLike, part: int = SCENERY, sides: int = 20
-) -> Surface:
-    """A profile (n radii at n heights, from the bottom) turned about the vertical: cylinder, ball, pot, trunk."""
+@lru_cache(maxsize=64)
+def _bands(rings: int, sides: int) -> tuple[Array, NDArray[np.int32]]:
+    """Returns the unit circle (sides, 3) in the plane y = 0, and the faces between `rings` copies of it."""
     angle = np.linspace(0, 2 * np.pi, sides, endpoint=False)
     ring = np.stack([np.cos(angle), np.zeros(sides), np.sin(angle)], axis=1)
-    r = np.asarray(radii, np.float64)[:, None, None]
-    y = np.asarray(heights, np.float64)[:, None, None]
-    vertices = (ring * r + np.array([0, 1, 0]) * y).reshape(-1, 3).astype(np.float32)
     i = np.arange(sides)
     j = (i + 1) % sides
     band = np.concatenate(
         [np.stack([i, i + sides, j], axis=1), np.stack([j, i + sides, j + sides], axis=1)]
     )
-    faces = np.concatenate([band + sides * k for k in range(len(r) - 1)]).astype(np.int32)
-    uv = np.zeros((len(vertices), 2), np.float32)
-    return _surface(vertices, faces, uv, colour, part)
+    faces = np.concatenate([band + sides * k for k in range(rings - 1)])
+    return ring, faces.astype(np.int32)
+
+
+def lathe(
+    radii: ArrayLike, heights: ArrayLike, colour: ArrayLike, part: int = SCENERY, sides: int = 20
+) -> Surface:
+    """A profile (n radii at n heights, from the bottom) turned about the vertical: pot, ball, trunk."""
+    r, y = np.asarray(radii, np.float64), np.asarray(heights, np.float64)
+    ring, faces = _bands(len(r), sides)
+    vertices = ring * r[:, None, None]
+    vertices[:, :, 1] = y[:, None]
+    flat = vertices.reshape(-1, 3).astype(np.float32)
+    return _surface(flat, faces, np.zeros((len(flat), 2), np.float32), colour, part)
+
+
+@lru_cache(maxsize=8)
+def _unit_cylinder(sides: int) -> tuple[Floats, NDArray[np.int32]]:
+    # Doubled rings keep the edges hard: normals are averaged per vertex.
+    solid = lathe([0, 1, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1], (0, 0, 0), SCENERY, sides)
+    degenerate = np.ptp(solid.vertices[solid.faces], axis=1).max(axis=1) == 0
+    between = np.isin(solid.faces.min(axis=1) // sides, (1, 3))
+    return solid.vertices, solid.faces[~degenerate & ~between]
 
 
 def cylinder(
     radius: float, height: float, colour: ArrayLike, part: int = SCENERY, sides: int = 20
 ) -> Surface:
     """An upright closed cylinder on y = 0, with hard edges."""
-    rim = [0.0, radius, radius, radius, radius, 0.0]
-    levels = [0.0, 0.0, 0.0, height, height, height]
-    # Doubled rings keep the edge hard: normals are averaged per vertex.
-    bands = [
-        lathe(np.array(rim[k : k + 2]), np.array(levels[k : k + 2]), colour, part, sides)
-        for k in (0, 2, 4)
-    ]
-    return merge(bands, "cylinder")
+    unit, faces = _unit_cylinder(sides)
+    vertices = unit * np.array([radius, height, radius], np.float32)
+    return _surface(vertices, faces, np.zeros((len(vertices), 2), np.float32), colour, part)
 
 
 def ball(radius: float, colour: ArrayLike, part: int = SCENERY, sides: int = 20) -> Surface:
@@ -198,6 +209,15 @@ def rod(
     return replace(bar, vertices=(bar.vertices @ rotation.T + first).astype(np.float32))
 
 
+@lru_cache(maxsize=8)
+def _grid(steps: int) -> tuple[Array, NDArray[np.int32]]:
+    s, t = np.meshgrid(np.linspace(0, 1, steps + 1), np.linspace(0, 1, steps + 1), indexing="ij")
+    i, j = (m.ravel() for m in np.meshgrid(np.arange(steps), np.arange(steps), indexing="ij"))
+    a, b = i * (steps + 1) + j, (i + 1) * (steps + 1) + j
+    faces = np.concatenate([np.stack([a, b, b + 1], 1), np.stack([a, b + 1, a + 1], 1)])
+    return np.stack([s.ravel(), t.ravel()], axis=1), faces.astype(np.int32)
+
+
 def sheet(
     origin: ArrayLike,
     along: ArrayLike,
@@ -208,12 +228,8 @@ def sheet(
     tile: float = 1.0,
 ) -> Surface:
     """A flat rectangle from `origin` spanned by `along` and `across` (3 each); its normal is along x across."""
-    s, t = np.meshgrid(np.linspace(0, 1, steps + 1), np.linspace(0, 1, steps + 1), indexing="ij")
-    grid = np.stack([s.ravel(), t.ravel()], axis=1)
+    grid, faces = _grid(steps)
     spans = np.stack([np.asarray(along), np.asarray(across)]).astype(np.float64)
     vertices = (np.asarray(origin) + grid @ spans).astype(np.float32)
-    i, j = (m.ravel() for m in np.meshgrid(np.arange(steps), np.arange(steps), indexing="ij"))
-    a, b = i * (steps + 1) + j, (i + 1) * (steps + 1) + j
-    faces = np.concatenate([np.stack([a, b, b + 1], 1), np.stack([a, b + 1, a + 1], 1)])
     uv = (grid * np.linalg.norm(spans, axis=1) / tile).astype(np.float32)
-    return _surface(vertices, faces.astype(np.int32), uv, colour, SCENERY)
+    return _surface(vertices, faces, uv, colour, SCENERY)

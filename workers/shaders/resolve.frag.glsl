@@ -1,5 +1,5 @@
 #version 330
-// Third pass: pixel u lies on sample 2 u + 1 of a frame of 2 size + 1 samples. Colour is the 3x3 tent about it, in
+// Last pass: pixel u lies on sample 2 u + 1 of a frame of 2 size + 1 samples. Colour is the 3x3 tent about it, in
 // linear light; part and depth are that one sample's, so they are never averages.
 uniform sampler2D lit;
 uniform sampler2D normal_part;
