@@ -70,12 +70,23 @@ def validate(kind: Any, document: dict[str, Any], where: str) -> Any:
         value = TypeAdapter(kind).validate_python(document)
     except ValidationError as error:
         faults = "; ".join(
-            f"{'.'.join(str(p) for p in fault['loc']) or 'document'}: {fault['msg']}"
-            f" (given: {_shorten(fault['input'])})"
+            f"{_path(fault['loc'], document)}: {fault['msg']} (given: {_shorten(fault['input'])})"
             for fault in error.errors()
         )
         raise InputError(where, faults, "Correct these keys") from error
     return value
+
+
+def _path(place: tuple[int | str, ...], document: Any) -> str:
+    """Writes a fault's place as the document has it: pydantic's names of alternatives are no keys of it."""
+    parts, node = [], document
+    for i, part in enumerate(place):
+        held = isinstance(node, list) or (isinstance(node, dict) and part in node)
+        last = i == len(place) - 1 and not str(part).startswith("(")
+        if held or last:
+            parts.append(str(part))
+            node = node[part] if held and not last else None
+    return ".".join(parts) or "document"
 
 
 def _shorten(value: Any) -> str:

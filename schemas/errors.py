@@ -1,11 +1,14 @@
 """The two ways bad input ends: a refusal that a person reads, and a quarantined sample."""
 
+import re
+
 
 class InputError(ValueError):
     """Refuses an input: what was given, why it cannot be used, what to do about it."""
 
     def __init__(self, value: str, reason: str, remedy: str) -> None:
-        super().__init__(f"{value}: {reason}. {remedy}.")
+        # Libraries' own messages, which reasons quote, run over lines; a refusal is one paragraph.
+        super().__init__(re.sub(r"\s*\n\s*", " ", f"{value}: {reason}. {remedy}."))
         self.value, self.reason, self.remedy = value, reason, remedy
 
     def __reduce__(self) -> tuple[type["InputError"], tuple[str, str, str]]:

@@ -29,13 +29,15 @@ def read_bytes(url: str) -> bytes:
     try:
         with fsspec.open(url, "rb") as file:
             data: bytes = file.read(MAX_BYTES + 1)
+    except IsADirectoryError as error:
+        raise InputError(url or "an empty path", "is a folder", "Name a file") from error
     except FileNotFoundError as error:
+        # fsspec's HTTP says this of an unreachable server too, and keeps the reason as the cause.
+        if isinstance(error.__cause__, OSError):
+            raise _refusal(url, "read", error.__cause__) from error
         raise InputError(url, "no such file", "Check the path or URL") from error
-    except (OSError, ValueError, ImportError) as error:
-        why = str(error) or type(error).__name__
-        raise InputError(
-            url, f"cannot be read ({why})", "Check the URL, the network and the credentials"
-        ) from error
+    except Exception as error:
+        raise _refusal(url, "read", error) from error
     if len(data) > MAX_BYTES:
         raise InputError(url, "is larger than 2 GiB", "Name the right file")
     return data
@@ -46,11 +48,18 @@ def list_files(url: str, suffix: str) -> list[str]:
     try:
         fs, path = fsspec.core.url_to_fs(url)
         found = [fs.unstrip_protocol(p) for p in fs.ls(path, detail=False) if p.endswith(suffix)]
-    except (OSError, ValueError, ImportError) as error:
-        raise InputError(
-            url, f"cannot be listed ({error})", "Check the URL, the network and the credentials"
-        ) from error
+    except FileNotFoundError as error:
+        raise InputError(url, "no such folder", "Check the path or URL") from error
+    except Exception as error:
+        raise _refusal(url, "listed", error) from error
     return sorted(str(p) for p in found)
+
+
+def _refusal(url: str, done: str, error: BaseException) -> InputError:
+    """Quotes whatever a file system raised: each has its own exceptions (botocore's, zipfile's, aiohttp's)."""
+    why = str(error) or type(error).__name__
+    remedy = "Check the URL, the network and the credentials"
+    return InputError(url, f"cannot be {done} ({why})", remedy)
 
 
 def digest(data: bytes) -> str:

@@ -7,8 +7,8 @@ sample's own random generator draws from.
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -20,16 +20,23 @@ from pydantic import (
 class Frozen(BaseModel):
     """The base of every recipe part: immutable, and closed against misspelt keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-def _ordered(value: Any) -> Any:
-    if isinstance(value, (list, tuple)) and len(value) == 2 and value[0] > value[1]:
+def _ordered(value: tuple[float, float]) -> tuple[float, float]:
+    if value[0] > value[1]:
         raise ValueError(f"range {list(value)} runs backwards; write the smaller number first")
     return value
 
 
-Range = Annotated[tuple[float, float], BeforeValidator(_ordered)]
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+_Size = Annotated[float, Field(ge=0.0)]
+_Positive = Annotated[float, Field(gt=0.0)]
+_Age = Annotated[float, Field(ge=18.0, le=100.0)]
+_Stature = Annotated[float, Field(ge=1.2, le=2.3)]
+_Bmi = Annotated[float, Field(ge=12.0, le=60.0)]
+SizeRange = Annotated[tuple[_Size, _Size], AfterValidator(_ordered)]
+PositiveRange = Annotated[tuple[_Positive, _Positive], AfterValidator(_ordered)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -64,7 +71,7 @@ class ProceduralLot(Lot):
     movement: Literal["squat"] = "squat"
     depth: Range = (60.0, 125.0)
     """Knee flexion at the bottom, degrees."""
-    stance: Range = (0.9, 1.6)
+    stance: PositiveRange = (0.9, 1.6)
     """Distance of the ankles over the distance of the hip centres."""
     toe_out: Range = (0.0, 30.0)
     trunk_lean: Range = (15.0, 50.0)
@@ -75,7 +82,7 @@ class ProceduralLot(Lot):
     """Sideways shift of the pelvis at the bottom, centimetres."""
     heel_lift: Range = (0.0, 12.0)
     """Pitch of the feet about the toes at the bottom, degrees."""
-    tempo: Range = (1.6, 4.0)
+    tempo: PositiveRange = (1.6, 4.0)
     """Seconds for one repetition."""
 
 
@@ -84,7 +91,7 @@ class MotLot(Lot):
 
     mot: str
     """URL of a `.mot` file."""
-    perturb: Range = (0.0, 0.0)
+    perturb: SizeRange = (0.0, 0.0)
     """Standard deviation of a smooth perturbation of each angle, degrees, drawn per subject."""
 
 
@@ -98,15 +105,15 @@ class RandomLot(Lot):
 
 def _kind_of_lot(value: Any) -> str:
     if isinstance(value, BaseModel):
-        return {MotLot: "mot", RandomLot: "random"}.get(type(value), "procedural")
+        return {MotLot: "(mot)", RandomLot: "(random)"}.get(type(value), "(procedural)")
     keys = value.keys() if isinstance(value, dict) else ()
-    return "mot" if "mot" in keys else "random" if "random" in keys else "procedural"
+    return "(mot)" if "mot" in keys else "(random)" if "random" in keys else "(procedural)"
 
 
 AnyLot = Annotated[
-    Annotated[ProceduralLot, Tag("procedural")]
-    | Annotated[MotLot, Tag("mot")]
-    | Annotated[RandomLot, Tag("random")],
+    Annotated[ProceduralLot, Tag("(procedural)")]
+    | Annotated[MotLot, Tag("(mot)")]
+    | Annotated[RandomLot, Tag("(random)")],
     Discriminator(_kind_of_lot),
 ]
 
@@ -115,9 +122,9 @@ class People(Frozen):
     """Where subjects are drawn from."""
 
     female: Share = 0.5
-    age: Range = (18.0, 80.0)
-    stature: Range = (1.50, 1.95)
-    bmi: Range = (18.0, 34.0)
+    age: Annotated[tuple[_Age, _Age], AfterValidator(_ordered)] = (18.0, 80.0)
+    stature: Annotated[tuple[_Stature, _Stature], AfterValidator(_ordered)] = (1.50, 1.95)
+    bmi: Annotated[tuple[_Bmi, _Bmi], AfterValidator(_ordered)] = (18.0, 34.0)
 
 
 class Camera(Frozen):
@@ -125,12 +132,12 @@ class Camera(Frozen):
 
     yaw: Range = (-180.0, 180.0)
     """0 films the person's front, 90 the left side."""
-    distance: Range = (2.0, 5.0)
+    distance: PositiveRange = (2.0, 5.0)
     height: Range = (0.4, 1.8)
-    focal_mm: Range = (24.0, 60.0)
+    focal_mm: PositiveRange = (24.0, 60.0)
     """35 mm equivalent."""
     roll: Range = (-4.0, 4.0)
-    margin: Range = (1.1, 1.5)
+    margin: PositiveRange = (1.1, 1.5)
     """Side of the square crop over the longer side of the person's box."""
     shift: Share = 0.08
     """Largest offset of the crop's centre from the box's, as a share of the crop."""
@@ -141,13 +148,13 @@ class Scene(Frozen):
 
     backgrounds: str | None = None
     """URL of a folder of JPEG photos; None paints rooms."""
-    sun: Range = (0.5, 1.1)
-    ambient: Range = (0.25, 0.6)
+    sun: SizeRange = (0.5, 1.1)
+    ambient: SizeRange = (0.25, 0.6)
     occluder: Share = 0.25
     """Share of frames with something standing in front of the person."""
-    blur: Range = (0.0, 0.8)
+    blur: SizeRange = (0.0, 0.8)
     """Gaussian blur, pixels."""
-    noise: Range = (0.0, 6.0)
+    noise: SizeRange = (0.0, 6.0)
     """Sensor noise, grey levels of 255."""
 
 

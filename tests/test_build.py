@@ -56,8 +56,8 @@ def test_relative_paths_become_absolute() -> None:
 @pytest.mark.parametrize(
     ("words", "names"),
     [
-        (["motions.squat.subjcts=3"], "motions.squat.procedural.subjcts"),
-        (["image_px=3"], "image_px"),
+        (["motions.squat.subjcts=3"], ": motions.squat.subjcts: "),
+        (["image_px=3"], ": image_px: "),
         (["camera.distance=[5, 2]"], "runs backwards"),
         (["splits.train=0.9"], "must add up to 1"),
         (["motions={}"], "motions"),
