@@ -12,7 +12,7 @@ from schemas.recipes import RandomLot
 from schemas.shards import generator
 from schemas.skeleton import Axis, Coordinate, Coupler, Joint, SkeletonSpec
 from workers import motions
-from workers.osim import read_skeleton
+from workers.osim import read_model, read_skeleton
 
 HEADER = "Coordinates\nversion=1\nnRows={rows}\nnColumns=9\ninDegrees={degrees}\n\nendheader\n"
 NAMES = (
@@ -291,6 +291,28 @@ def test_a_real_recording_survives_writing_and_OpenSim_reads_both_alike(
     storage = opensim.Storage(str(written))
     assert storage.isInDegrees()
     assert storage.getSize() == len(motion.times)
+
+
+def test_a_lab_recording_of_the_family_applies_to_the_models_of_this_project(
+    shared_data: Path, lai: SkeletonSpec
+) -> None:
+    data = (shared_data / "opensim/opencap/squats1_videoAndMocap.mot").read_bytes()
+    ours = read_skeleton(read_model("default"))
+    motion, theirs = motions.read_mot(data, "a", ours), motions.read_mot(data, "b", lai)
+    assert all(name.startswith(("neck_", "wrist_")) for name in motion.filled)
+    shared = [n for n in lai.coordinate_names if not n.endswith("_beta")]
+    columns = [[s.coordinate_names.index(n) for n in shared] for s in (ours, lai)]
+    np.testing.assert_array_equal(motion.q[:, columns[0]], theirs.q[:, columns[1]])
+
+
+def test_a_model_of_other_names_is_refused_and_told_apart(shared_data: Path) -> None:
+    other = read_skeleton(
+        (shared_data / "opensim/pose2sim/Model_Pose2Sim_simple.osim").read_bytes()
+    )
+    data = (shared_data / "opensim/opencap/squats1_videoAndMocap.mot").read_bytes()
+    text = refusal(data, other)
+    assert "the model lacks lumbar_extension, lumbar_bending, lumbar_rotation;" in text
+    assert "the file lacks L5_S1_Flex_Ext," in text
 
 
 def test_OpenSims_own_unit_conversion_agrees_with_ours(

@@ -86,11 +86,17 @@ class Planter:
         index = self.coordinate
         return all(n in index and not self.spec.coordinates[index[n]].locked for n in names)
 
+    def within(self, name: str, value: float) -> float:
+        """Returns a value moved inside the coordinate's limits; as it is where the model has no such coordinate."""
+        if name not in self.coordinate:
+            return value
+        i = self.coordinate[name]
+        return float(np.clip(value, self.low[i], self.high[i]))
+
     def put(self, q: Array, name: str, value: float) -> None:
         """Sets a coordinate of q (c,) within its limits, where the model has it and does not lock it."""
         if self.movable(name):
-            i = self.coordinate[name]
-            q[i] = np.clip(value, self.low[i], self.high[i])
+            q[self.coordinate[name]] = self.within(name, value)
 
     def gain(self, q: Array, coordinate: str, body: str) -> float:
         """Returns how far a body's X axis dips per unit of a coordinate at q (c,); 0 where there is none."""

@@ -4,8 +4,8 @@ Dims: t = row in time, n = node of the path, c = coordinate, s = side (right, le
 numbers are in the recipe's units. OpenSim's ground frame: X forward, Y up, Z to the person's right.
 
 The path is solved at nodes v in [0, 2] (0 standing, 1 bottom, 2 standing again) with the knee target linear in
-u = (1 - cos(pi v)) / 2, splined in v, and walked through in time with a minimum-jerk profile of u (Flash & Hogan
-1985). What was asked and what was reached is in `Motion.parameters`.
+u = (1 - cos(pi v)) / 2, splined in v, and walked through in time smoothly. What was asked and what was reached is
+in `Motion.parameters`.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -29,7 +29,7 @@ ASKED = ("depth", "stance", "toe_out", "trunk_lean", "valgus", "asymmetry", "hee
 ARM = ("arm_flex", "arm_add", "arm_rot", "elbow_flex", "pro_sup")
 ARM_STYLES = {
     "forward": ((15.0, -6.0, 0.0, 12.0, 60.0), (88.0, -8.0, 0.0, 8.0, 40.0)),
-    "clasped": ((42.0, -6.0, 20.0, 118.0, 80.0), (52.0, -6.0, 22.0, 112.0, 80.0)),
+    "clasped": ((42.0, -6.0, 28.0, 118.0, 80.0), (52.0, -6.0, 28.0, 112.0, 80.0)),
     "crossed": ((58.0, -5.0, 58.0, 124.0, 70.0), (62.0, -5.0, 58.0, 124.0, 70.0)),
     "hanging": ((2.0, -10.0, 5.0, 12.0, 70.0), (6.0, -16.0, 5.0, 12.0, 70.0)),
 }
@@ -57,6 +57,8 @@ class _Plan:
     """Of the moving time."""
     pause: float
     """Share of the tempo spent at the bottom."""
+    bounce: float
+    """Upward acceleration at the bottom, 1 / (duration of the half)^2; 4.9 is a cosine's, 0 comes to a stand."""
     rest_before: float
     rest_after: float
     stand_knee: float
@@ -76,7 +78,8 @@ def _draw(lot: ProceduralLot, rng: np.random.Generator) -> _Plan:
         **asked,
         arms=str(rng.choice(list(ARM_STYLES))),
         descent_share=float(rng.uniform(0.45, 0.6)),
-        pause=float(rng.uniform(0.0, 0.15)),
+        pause=float(max(0.0, rng.uniform(-0.15, 0.15))),
+        bounce=float(rng.uniform(0.0, 7.0)),
         rest_before=float(rng.uniform(0.1, 0.3)),
         rest_after=float(rng.uniform(0.1, 0.3)),
         stand_knee=float(rng.uniform(4.0, 9.0)),
@@ -113,13 +116,16 @@ def _timing(plan: _Plan) -> tuple[Array, Array]:
     total = plan.rest_before + plan.tempo + plan.rest_after
     times = np.arange(int(np.ceil(total * RATE_HZ)) + 1) / RATE_HZ
     since = times - plan.rest_before
-    descent, ascent = _minimum_jerk(since / down), _minimum_jerk((since - down - hold) / up)
+    descent = _progress(since / down, plan.bounce)
+    ascent = 1.0 - _progress(1.0 - (since - down - hold) / up, plan.bounce)
     return times, (np.arccos(1.0 - 2.0 * descent) + np.arccos(1.0 - 2.0 * ascent)) / np.pi
 
 
-def _minimum_jerk(tau: Array) -> Array:
+def _progress(tau: Array, bounce: float) -> Array:
+    """Runs from 0 at tau = 0 to 1 at 1: minimum jerk (Flash & Hogan 1985), but for the acceleration -bounce at 1."""
     tau = np.clip(tau, 0.0, 1.0)
-    return np.asarray(np.clip(tau**3 * (10.0 - 15.0 * tau + 6.0 * tau**2), 0.0, 1.0))
+    stopping = tau**3 * (10.0 - 15.0 * tau + 6.0 * tau**2)
+    return np.asarray(np.clip(stopping - bounce / 2 * tau**3 * (1.0 - tau) ** 2, 0.0, 1.0))
 
 
 class _Squatter:
@@ -208,14 +214,10 @@ class _Squatter:
     def _prescribe(self, q: Array, u: float, lean: float) -> Array:
         """Sets what is not solved for: arms, neck, toes, the small twist and list of the pelvis."""
         plan, put = self.plan, self.planter.put
-        standing, bottom = (np.radians(a) for a in ARM_STYLES[plan.arms])
-        arm = standing + (bottom - standing) * u
-        arm[0] += lean if plan.arms in ("forward", "hanging") else 0.0
         for (side, sign), toe_gain in zip(SIDES, self._toe_gain, strict=True):
-            for stem, value in zip(ARM, arm, strict=True):
-                put(q, f"{stem}_{side}", float(value))
-            if plan.arms == "crossed":
-                put(q, f"arm_flex_{side}", float(arm[0] + sign * np.radians(CROSSED_LIFT)))
+            for stem, standing, bottom in zip(ARM, *self._arms(sign), strict=True):
+                ends = [self.planter.within(f"{stem}_{side}", a) for a in (standing, bottom)]
+                put(q, f"{stem}_{side}", ends[0] + (ends[1] - ends[0]) * u)
             if toe_gain:
                 put(q, f"mtp_angle_{side}", -np.radians(plan.heel_lift) * u**2 / toe_gain)
         if self._neck_gain:
@@ -223,6 +225,16 @@ class _Squatter:
         put(q, "pelvis_rotation", np.radians(plan.twist) * u)
         put(q, "pelvis_list", np.radians(plan.list) * u)
         return q
+
+    def _arms(self, sign: float) -> tuple[Array, Array]:
+        """Returns one arm's angles standing and at the bottom."""
+        standing, bottom = (np.radians(a) for a in ARM_STYLES[self.plan.arms])
+        if self.plan.arms == "crossed":
+            standing[0] += sign * np.radians(CROSSED_LIFT)
+            bottom[0] += sign * np.radians(CROSSED_LIFT)
+        if self.plan.arms in ("forward", "hanging"):
+            bottom[0] += np.radians(self._aim.trunk_lean)
+        return standing, bottom
 
     def _feet(self, u: float, valgus: float) -> Feet:
         """Returns the calcanei's places: planted, but for the heel lift and what valgus needs.
