@@ -81,11 +81,11 @@ def _path(place: tuple[int | str, ...], document: Any) -> str:
     """Writes a fault's place as the document has it: pydantic's names of alternatives are no keys of it."""
     parts, node = [], document
     for i, part in enumerate(place):
-        held = isinstance(node, list) or (isinstance(node, dict) and part in node)
+        held = part in node if isinstance(node, dict) else isinstance(part, int)
         last = i == len(place) - 1 and not str(part).startswith("(")
         if held or last:
             parts.append(str(part))
-            node = node[part] if held and not last else None
+        node = node[part] if held and isinstance(node, (dict, list)) and not last else None
     return ".".join(parts) or "document"
 
 

@@ -29,7 +29,7 @@ def invert_rigid(T_dst_from_src: Array) -> Array:
 def look_at(eye: Array, target: Array, roll: float) -> Array:
     """Returns `T_cam_from_ground` of a camera at `eye` (3) looking at `target` (3), ground frame, Y up.
 
-    `roll` turns the picture clockwise about the optical axis, in radians.
+    `roll` turns the camera clockwise as its holder sees it, in radians; the world in the picture leans to the left.
     """
     forward = (target - eye) / np.linalg.norm(target - eye)
     right = np.cross(forward, np.array([0.0, 1.0, 0.0]))
