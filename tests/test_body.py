@@ -156,6 +156,8 @@ def test_joint_centres_of_skin_and_skeleton_agree(person: Body) -> None:
     for joint in rigging.AGREEING:
         for side in "rl":
             assert distances[f"{joint}_{side}"] < 0.010, joint
+    assert len(person.description["coco_to_skeleton_m"]) == 12
+    assert max(person.description["coco_to_skeleton_m"].values()) < 0.04
 
 
 def test_skin_lies_in_the_bind_pose_as_anny_made_it(person: Body, model: osim.OsimModel) -> None:

