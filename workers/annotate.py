@@ -31,6 +31,7 @@ _OWN_DEPTH_M = 0.22
 _OTHER_DEPTH_M = 0.06
 _MARKER_DEPTH_M = 0.05
 _MIN_PIXELS = 64
+_SKINLESS = ("talus", "patella")
 _HIDDEN = (Visibility.SELF_OCCLUDED, Visibility.OCCLUDED)
 
 
@@ -167,8 +168,19 @@ def annotate(
 
 
 def _joint_parts(spec: SkeletonSpec) -> list[frozenset[int]]:
+    """Part ids of the skin around each joint: of its two bodies, and of the next one where a body has no skin."""
     part = {name: 1 + i for i, name in enumerate(spec.body_names)}
-    return [frozenset({part.get(j.parent, -1), part.get(j.child, -1)}) for j in spec.joints]
+    around = []
+    for joint in spec.joints:
+        bodies = {joint.parent, joint.child}
+        bodies |= {
+            j.child for j in spec.joints if j.parent in bodies and j.parent.startswith(_SKINLESS)
+        }
+        bodies |= {
+            j.parent for j in spec.joints if j.child in bodies and j.child.startswith(_SKINLESS)
+        }
+        around.append(frozenset(part[b] for b in bodies if b in part))
+    return around
 
 
 def _marker_parts(spec: SkeletonSpec) -> list[frozenset[int]]:
