@@ -56,8 +56,11 @@ def frame(k: int, stages: Stages, size: int, people: "Person", renderer: render.
     person = Surface(
         vertices=vertices, faces=people.body.faces, colours=people.colours, parts=people.body.parts
     )
-    occluder = stages("occluder", lambda: scene.sample_occluder(view, vertices, rng))
-    others = [occluder] if occluder is not None and rng.random() < recipe.occluder else []
+    hidden = rng.random() < recipe.occluder
+    occluder = (
+        stages("occluder", lambda: scene.sample_occluder(view, vertices, rng)) if hidden else None
+    )
+    others = [] if occluder is None else [occluder]
     picture = stages(
         "render",
         lambda: renderer.render(

@@ -57,7 +57,7 @@ def test_the_crop_holds_the_person_inside_the_phone_picture(seed: int) -> None:
     assert box_side == pytest.approx(S / 1.2)
     offset = (pixels.min(axis=0) + pixels.max(axis=0)) / 2 - (S - 1) / 2
     assert np.abs(offset).max() <= 0.05 * S + 1e-9
-    source_from_crop: Array = np.linalg.inv(view.A_crop_from_source)
+    source_from_crop = np.asarray(np.linalg.inv(view.A_crop_from_source), np.float64)
     in_source = geometry.apply_affine(source_from_crop, pixels)
     assert in_source.min() > -0.5
     assert np.all(in_source.max(axis=0) < np.array(view.source_px) - 0.5)
