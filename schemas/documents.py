@@ -85,7 +85,8 @@ def _path(place: tuple[int | str, ...], document: Any) -> str:
         last = i == len(place) - 1 and not str(part).startswith("(")
         if held or last:
             parts.append(str(part))
-        node = node[part] if held and isinstance(node, (dict, list)) and not last else None
+        if held and not last:
+            node = node[part]
     return ".".join(parts) or "document"
 
 

@@ -129,12 +129,16 @@ def open_dataset(url: str) -> Dataset:
     Raises:
         InputError: nothing is published there, or it cannot be reached or read.
     """
-    store = Store(url)
-    paths = store.list_paths("commits")
+    paths = Store(url).list_paths("commits")
     if not paths:
         raise InputError(url, "holds no published dataset", "Check the URL, or build it first")
+    return _open(url, paths[-1])
+
+
+def _open(url: str, path: str) -> Dataset:
+    store = Store(url)
     try:
-        commit = json.loads(store.get_bytes(paths[-1]))
+        commit = json.loads(store.get_bytes(path))
         table = pq.read_table(
             io.BytesIO(store.get_bytes(f"manifests/{commit['manifest']}.parquet"))
         )
@@ -151,7 +155,7 @@ def open_dataset(url: str) -> Dataset:
         )
     except (KeyError, TypeError, ValueError, FileNotFoundError, pa.ArrowException) as error:
         raise InputError(
-            f"{url}/{paths[-1]}", f"is no readable commit ({error!r})", "Build the dataset again"
+            f"{url}/{path}", f"is no readable commit ({error!r})", "Build the dataset again"
         ) from error
 
 
@@ -161,7 +165,7 @@ def find_dataset(url: str) -> Dataset | None:
 
 
 def publish(url: str, recipe: dict[str, Any], receipts: Iterable[ShardReceipt]) -> Dataset:
-    """Makes a set of written shards the newest state of the dataset; the same state again is a no-op.
+    """Makes a set of written shards the newest state of the dataset and returns it; the same state again is a no-op.
 
     A write whose acknowledgement was lost is recognised by the id inside the commit.
     """
@@ -187,9 +191,9 @@ def publish(url: str, recipe: dict[str, Any], receipts: Iterable[ShardReceipt]) 
             "tools": tool_versions(),
         }
         if store.create_bytes(path, json.dumps(commit, indent=1, sort_keys=True).encode()):
-            return open_dataset(url)
+            return _open(url, path)
         if json.loads(store.get_bytes(path)).get("write_id") == write_id:
-            return open_dataset(url)
+            return _open(url, path)
 
 
 def tool_versions() -> dict[str, str]:
