@@ -318,8 +318,7 @@ def _set_stage(
     light, about_light = scene.sample_light(recipe.scene, rng)
     room, background, about_room = scene.sample_room(recipe.scene, rng, view.eye)
     hidden = rng.random() < recipe.scene.occluder
-    shown = vertices if vertices.ndim == 2 else vertices[len(vertices) // 2]
-    occluder = scene.sample_occluder(view, shown, rng) if hidden else None
+    occluder = scene.sample_occluder(view, vertices, rng) if hidden else None
     front = [] if occluder is None else [occluder]
     name = {"occluder": "" if occluder is None else occluder.name}
     return _Stage(
