@@ -200,6 +200,25 @@ def test_right_and_left_mirror_each_other_unless_asked(
             assert np.abs(seen.angle(name)).max() < 0.01, name
 
 
+def test_under_lifted_heels_the_toes_stay_flat(person: OsimModel) -> None:
+    seen = see(person, lot(heel_lift=12.0), 2)
+    for side in "rl":
+        toes = seen.frame(f"toes_{side}")
+        tilt = np.degrees(np.arccos(np.clip(toes[:, :3, 1] @ toes[0, :3, 1], -1, 1)))
+        assert tilt.max() < 7.0  # the toes turn about an oblique axis
+        dip = np.degrees(np.arcsin(toes[:, 1, 0]) - np.arcsin(toes[0, 1, 0]))
+        assert np.abs(dip).max() < 1.0
+
+
+def test_the_eyes_stay_up_while_the_trunk_leans(person: OsimModel) -> None:
+    seen = see(person, lot(trunk_lean=45.0), 2)
+    nose, chest = (
+        -np.degrees(np.arcsin(seen.frame(body)[seen.bottom, 1, 0])) for body in ("head", "torso")
+    )
+    assert chest > 40.0
+    assert 5.0 < nose < 0.6 * chest
+
+
 @pytest.mark.parametrize("shift", [-6.0, 5.0])
 def test_asymmetry_moves_the_pelvis_sideways_by_that_many_centimetres(
     person: OsimModel, shift: float
