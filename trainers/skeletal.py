@@ -117,7 +117,7 @@ def _points(structure: Structure, ground: Tensor, scales: Tensor) -> Tensor:
 
 def _homogeneous(transforms: Tensor) -> Tensor:
     """Adds the last row to (b, 3, 4, n) and puts the batch first."""
-    row = transforms.new_tensor([0.0, 0.0, 0.0, 1.0])[None, None, :, None]
+    row = torch.eye(4, dtype=transforms.dtype, device=transforms.device)[3:, :, None]
     full = torch.cat([transforms, row.expand(len(transforms), 1, 4, transforms.shape[3])], dim=1)
     return full.permute(3, 0, 1, 2).contiguous()
 
