@@ -9,6 +9,9 @@ from schemas.recipes import Frozen, Range, Share
 Backbone = Literal["resnet18", "resnet50", "resnext50_32x4d", "resnext101_32x8d"]
 
 
+Side = Annotated[int, Field(ge=32, le=2048, multiple_of=32)]
+
+
 class Augment(Frozen):
     """How a training sample is varied; every share is the probability that it happens at all."""
 
@@ -36,10 +39,7 @@ class Pose2d(Frozen):
     backbone: Backbone = "resnet18"
     weights: str | None = None
     """URL of ImageNet weights in torchvision's naming (.safetensors or .pth); None trains from scratch."""
-    input: tuple[Annotated[int, Field(ge=32, multiple_of=32)], Annotated[int, Field(ge=32)]] = (
-        256,
-        192,
-    )
+    input: tuple[Side, Side] = (256, 192)
     """Height, width of the net's picture; the heat maps are a quarter of it."""
     crop: Literal["stretch", "padded"] = "padded"
     """`stretch`: the person's box fills the input, as the seed project did; `padded`: its aspect is kept."""

@@ -1,14 +1,18 @@
 """Small crops of drawn figures, as shards in memory, for tests of streams, tasks and loops."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from schemas import layout
+from schemas import layout, manifest
 from schemas.keypoints import LOWER_INDICES
+from schemas.shards import ShardContents, ShardKey, ShardReceipt, Split, canonical_digest
+from schemas.statistics import Statistics
+from schemas.store import Store
 from trainers.corpus import Corpus, Shard
 
 _COLOURS = np.array(
@@ -73,3 +77,41 @@ def corpus(
             )
         )
     return Corpus(dataset_ids=(f"figures-{seed}",), split=split, shards=tuple(shards))
+
+
+def publish(url: str, rows: dict[Split, Sequence[int]], px: int = 32) -> manifest.Dataset:
+    """Writes figures as a published dataset, with `rows[split]` samples in each shard."""
+    receipts = []
+    for number, (split, counts) in enumerate(rows.items()):
+        data = corpus(counts, px=px, seed=number, split=split)
+        for i, shard in enumerate(data.shards):
+            reader = shard.store
+            assert isinstance(reader, MemoryReader)
+            receipts.append(_write(url, split, i, reader.shards[shard.action_key]))
+    return manifest.publish(url, {"name": "figures"}, receipts)
+
+
+def _write(url: str, split: Split, number: int, held: dict[str, NDArray[Any]]) -> ShardReceipt:
+    arrays = dict(held)
+    jpegs, offsets = arrays.pop("image").tobytes(), arrays.pop("image_offset")
+    images = [jpegs[a:b] for a, b in pairwise(offsets)]
+    key = ShardKey(source="synth", lot="figures", split=split, members=(number,))
+    action_key = canonical_digest([str(key)])
+    contents = ShardContents(images=images, arrays=arrays, planned=len(images))
+
+    def receipt(size: int, digests: dict[str, str]) -> ShardReceipt:
+        return ShardReceipt(
+            action_key=action_key,
+            key=key,
+            rows=len(images),
+            bytes=size,
+            digests=digests,
+            statistics=Statistics(),
+            quarantine=(),
+            skeleton="",
+        )
+
+    def attributes(size: int, digests: dict[str, str]) -> dict[str, Any]:
+        return {"receipt": manifest.receipt_to_json(receipt(size, digests))}
+
+    return receipt(*Store(url).write_shard(action_key, contents, attributes))

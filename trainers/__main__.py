@@ -4,7 +4,7 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import fsspec
@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from schemas import manifest
 from schemas.errors import InputError
+from schemas.training import FitRecipe
 from trainers import (
     checkpoint,
     evaluate,
@@ -32,14 +33,15 @@ def _urls(text: str) -> list[str]:
 def fit(args: argparse.Namespace) -> dict[str, Any]:
     """Trains a recipe and says where it lies."""
     recipe = recipes.load(args.recipe, args.set)
-    if args.no_ray:
-        history = _fit_here(recipe, args)
-    else:
-        # Ray takes seconds to import, and a run without it needs none of them.
-        from trainers import ray_train
+    with tqdm(desc=recipe.name, unit="step", disable=args.json) as bar:
 
-        gpu = session.pick_device().type == "cuda" if args.gpu is None else args.gpu
-        history = ray_train.fit(recipe, args.data, args.to, workers=args.workers, use_gpu=gpu)
+        def report(event: Event) -> None:
+            bar.total = event.of_steps
+            bar.update(event.total_steps - bar.n)
+            if not event.validated:
+                bar.set_postfix(loss=f"{event.values['loss']:.5f}")
+
+        history = _fit(recipe, args, report)
     first, last = history.steps[0], history.steps[-1]
     metrics = history.validations[-1]["metrics"] if history.validations else {}
     return {
@@ -52,16 +54,16 @@ def fit(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _fit_here(recipe: Any, args: argparse.Namespace) -> History:
-    with tqdm(desc=recipe.name, unit="step", disable=args.json) as bar:
-
-        def report(event: Event) -> None:
-            bar.total = event.of_steps
-            bar.update(event.total_steps - bar.n)
-            if not event.validated:
-                bar.set_postfix(loss=f"{event.values['loss']:.5f}")
-
+def _fit(recipe: FitRecipe, args: argparse.Namespace, report: Callable[[Event], None]) -> History:
+    if args.no_ray:
         return session.run(recipe, args.data, args.to, session.pick_device(), report)
+    # Ray takes seconds to import, and a run without it needs none of them.
+    from trainers import ray_train
+
+    gpu = session.pick_device().type == "cuda" if args.gpu is None else args.gpu
+    return ray_train.fit(
+        recipe, args.data, args.to, workers=args.workers, use_gpu=gpu, report=report
+    )
 
 
 def evaluate_checkpoint(args: argparse.Namespace) -> dict[str, Any]:

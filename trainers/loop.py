@@ -128,8 +128,8 @@ def _begin(
     task: Task, recipe: FitRecipe, train: Corpus, to: str | None, device: torch.device
 ) -> _Run:
     torch.manual_seed(recipe.seed)
-    found = checkpoint.complete(to) if to else []
-    if not found or to is None:
+    saved = require_same(to, recipe, train) if to else None
+    if saved is None or to is None:
         net = task.make_net().to(device)
         summary = evaluate.summarise(task, train, recipe)
         optimiser = _optimiser(recipe.optimiser, net)
@@ -141,8 +141,6 @@ def _begin(
             history=History(),
             summary=summary,
         )
-    saved = checkpoint.load(found[-1])
-    _require_same(saved, recipe, train, to)
     _, net = checkpoint.restore(saved, device)
     optimiser = _optimiser(recipe.optimiser, net)
     if saved.optimiser is not None:
@@ -161,12 +159,22 @@ def _begin(
     )
 
 
-def _require_same(saved: Checkpoint, recipe: FitRecipe, train: Corpus, to: str) -> None:
+def require_same(to: str, recipe: FitRecipe, train: Corpus) -> Checkpoint | None:
+    """Loads a run's newest checkpoint; None where there is none yet.
+
+    Raises:
+        InputError: it is of another recipe or other data.
+    """
+    found = checkpoint.complete(to)
+    if not found:
+        return None
+    saved = checkpoint.load(found[-1])
     remedy = "Name another --to, or the recipe and data that this run was begun with"
     if _essence(saved.recipe) != _essence(recipe):
         raise InputError(to, "holds checkpoints of another recipe", remedy)
     if saved.identity != train.identity:
         raise InputError(to, "holds checkpoints of a run on other data", remedy)
+    return saved
 
 
 def _essence(recipe: FitRecipe) -> FitRecipe:

@@ -6,7 +6,9 @@ where Ray's own storage does not. The only file of the training side that import
 
 import logging
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,6 @@ import pyarrow.fs
 import ray
 import ray.train
 import ray.train.torch
-from ray.experimental import tqdm_ray
 
 from schemas import files
 from schemas.errors import InputError
@@ -23,7 +24,6 @@ from schemas.training import FitRecipe
 from trainers import parallel, session
 from trainers.loop import Event, History, read_history
 
-log = logging.getLogger(__name__)
 _ROOT = Path(__file__).parents[1]
 _NOT_SHIPPED = [
     ".git",
@@ -36,10 +36,19 @@ _NOT_SHIPPED = [
     ".hypothesis",
 ]
 _FAILURES = 2
+_POLL_SECONDS = 0.5
 
 
-def fit(recipe: FitRecipe, data: Sequence[str], to: str, *, workers: int, use_gpu: bool) -> History:
-    """Trains on Ray workers and returns what `session.run` would have.
+def fit(
+    recipe: FitRecipe,
+    data: Sequence[str],
+    to: str,
+    *,
+    workers: int,
+    use_gpu: bool,
+    report: Callable[[Event], None] | None = None,
+) -> History:
+    """Trains on Ray workers and returns what `session.run` would have; `report` hears of some steps.
 
     Raises:
         InputError: what `session.run` refuses, or a URL that only this process can see.
@@ -49,8 +58,9 @@ def fit(recipe: FitRecipe, data: Sequence[str], to: str, *, workers: int, use_gp
         raise InputError(
             local[0], "lives in this process only", "Use file:// or s3://, or --no-ray"
         )
-    session.check(recipe, data)
+    session.check(recipe, data, to)
     _connect()
+    board = ray.remote(num_cpus=0)(Board).remote()
     fs, path = fsspec.core.url_to_fs(f"{to.rstrip('/')}/ray")
     trainer = ray.train.torch.TorchTrainer(
         _worker,
@@ -58,6 +68,7 @@ def fit(recipe: FitRecipe, data: Sequence[str], to: str, *, workers: int, use_gp
             "recipe": recipe.model_dump(mode="json"),
             "data": [files.absolute(url) for url in data],
             "to": files.absolute(to),
+            "board": board,
         },
         scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=use_gpu),
         run_config=ray.train.RunConfig(
@@ -68,7 +79,8 @@ def fit(recipe: FitRecipe, data: Sequence[str], to: str, *, workers: int, use_gp
         ),
     )
     try:
-        trainer.fit()
+        with _watched(board, report):
+            trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise _cause(error) from error
     return read_history(to)
@@ -77,34 +89,70 @@ def fit(recipe: FitRecipe, data: Sequence[str], to: str, *, workers: int, use_gp
 def _worker(config: dict[str, Any]) -> None:
     """Runs on each worker, inside the process group that Ray made."""
     recipe = FitRecipe.model_validate(config["recipe"])
-    bar: Any = None
 
     def report(event: Event) -> None:
-        nonlocal bar
         if parallel.rank() == 0:
-            if bar is None:
-                bar = tqdm_ray.tqdm(desc=recipe.name, total=event.of_steps)
-            bar.update(event.total_steps - bar._x)
+            config["board"].write.remote(event)
         if event.validated:
             ray.train.report({"step": event.total_steps, **event.values})
 
     device = ray.train.torch.get_device()
     session.run(recipe, config["data"], config["to"], device, report)
-    if bar is not None:
-        bar.close()
+
+
+class Board:
+    """An actor on which the first worker writes how far it is; the newest word counts."""
+
+    def __init__(self) -> None:
+        self.last: Event | None = None
+
+    def write(self, event: Event) -> None:
+        """Replaces the word."""
+        self.last = event
+
+    def read(self) -> Event | None:
+        """Returns the newest word."""
+        return self.last
+
+
+@contextmanager
+def _watched(board: Any, report: Callable[[Event], None] | None) -> Iterator[None]:
+    """Passes new words on the board to `report` while the body runs."""
+    done = threading.Event()
+
+    def watch() -> None:
+        seen = None
+        while not done.wait(_POLL_SECONDS):
+            event = ray.get(board.read.remote())
+            if event is not None and event != seen and report is not None:
+                report(event)
+            seen = event
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        watcher.join()
 
 
 def _connect() -> None:
     """Joins the cluster of `RAY_ADDRESS` or of the surrounding Ray job, else starts a local one."""
     if ray.is_initialized():
         return
-    # Ray's default of one minute stalls every recovery by a minute.
-    variables = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "300"}
+    # After a node is lost Ray waits so long for its return before it starts the group without it; 60 by default.
+    variables = {"RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S": "20"}
     os.environ.update({k: v for k, v in variables.items() if k not in os.environ})
     environment: dict[str, Any] = {"env_vars": {"OMP_NUM_THREADS": "1", **variables}}
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
         environment |= {"working_dir": str(_ROOT), "excludes": _NOT_SHIPPED}
-    ray.init(include_dashboard=False, logging_level=logging.WARNING, runtime_env=environment)
+    ray.init(
+        log_to_driver=False,
+        include_dashboard=False,
+        logging_level=logging.WARNING,
+        runtime_env=environment,
+    )
 
 
 def _cause(error: BaseException) -> BaseException:

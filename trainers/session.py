@@ -18,15 +18,16 @@ def pick_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def check(recipe: FitRecipe, data: Sequence[str]) -> tuple[Task, list[manifest.Dataset]]:
+def check(recipe: FitRecipe, data: Sequence[str], to: str) -> tuple[Task, list[manifest.Dataset]]:
     """Opens the data and builds the task, so that what cannot work is refused before anything starts.
 
     Raises:
-        InputError: data missing, empty train split, or no skeleton where the task needs one.
+        InputError: data missing, empty train split, no skeleton where the task needs one, or `to` holds
+            another run.
     """
     datasets = [manifest.open_dataset(url) for url in data]
     task = make_task(recipe, only_skeleton(datasets))
-    open_corpus(datasets, "train")
+    loop.require_same(to, recipe, open_corpus(datasets, "train"))
     return task, datasets
 
 
@@ -38,7 +39,7 @@ def run(
     report: Callable[[Event], None] | None = None,
 ) -> History:
     """Fits a recipe on the train split of the datasets, measuring on their val split."""
-    task, datasets = check(recipe, data)
+    task, datasets = check(recipe, data, to)
     return loop.fit(
         task,
         recipe,

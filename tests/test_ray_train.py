@@ -1,0 +1,97 @@
+"""Ray Train runs the same loop: the same losses as one process, also when a worker dies on the way."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import ray
+import tiny_crops
+
+from schemas.errors import InputError
+from schemas.training import FitRecipe
+from trainers import checkpoint, ray_train, session
+
+pytestmark = pytest.mark.ray
+STEPS = 6
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _shutdown() -> Iterator[None]:
+    yield
+    ray.shutdown()
+
+
+def recipe() -> FitRecipe:
+    document = {
+        "name": "tiny",
+        "task": {"kind": "pose2d", "input": [32, 32], "net": "fpn"},
+        "batch": 5,
+        "epochs": 9,
+        "max_steps": STEPS,
+        "checkpoint_steps": 1,
+        "validate_every": 9,
+        "stream": {"lanes": 4, "window": 4},
+    }
+    return FitRecipe.model_validate(document)
+
+
+def descendants(name: str) -> list[int]:
+    """Finds the processes of that title that this test's own Ray started."""
+    parents, titles = {}, {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (entry / "stat").read_text()
+            titles[int(entry.name)] = (entry / "cmdline").read_text()
+        except OSError:
+            continue
+        parents[int(entry.name)] = int(stat.rpartition(")")[2].split()[1])
+
+    def ours(pid: int) -> bool:
+        while pid > 1:
+            if pid == os.getpid():
+                return True
+            pid = parents.get(pid, 0)
+        return False
+
+    return [pid for pid, title in titles.items() if name in title and ours(pid)]
+
+
+def test_two_workers_of_which_one_dies_train_as_one_process(tmp_path: Path) -> None:
+    tiny_crops.publish(str(tmp_path / "set"), {"train": (9, 6), "val": (3,)})
+    data, to = [str(tmp_path / "set")], str(tmp_path / "run")
+    killed: list[int] = []
+
+    def kill_a_worker() -> None:
+        while not checkpoint.complete(to):
+            time.sleep(0.05)
+        for pid in descendants("RayTrainWorker")[:1]:
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+
+    killer = threading.Thread(target=kill_a_worker, daemon=True)
+    killer.start()
+    history = ray_train.fit(recipe(), data, to, workers=2, use_gpu=False)
+    killer.join(5)
+    assert len(killed) == 1
+    assert [int(r["step"]) for r in history.steps] == list(range(1, STEPS + 1))
+    alone = session.run(recipe(), data, str(tmp_path / "alone"), session.pick_device())
+    # Adam's first steps are full-sized whatever the gradient, so rounding grows from step to step.
+    for ours, theirs in list(zip(history.steps, alone.steps, strict=True))[:3]:
+        assert ours["loss"] == pytest.approx(theirs["loss"], rel=5e-3)
+    assert checkpoint.load(to).total_steps == STEPS
+    assert history.validations[-1]["metrics"].keys() == {"net", "image_centre", "mean_pose"}
+
+
+def test_a_refusal_passes_through_ray_and_memory_urls_are_refused(tmp_path: Path) -> None:
+    tiny_crops.publish(str(tmp_path / "set"), {"train": (9,)})
+    data, to = [str(tmp_path / "set")], str(tmp_path / "run")
+    session.run(recipe().model_copy(update={"max_steps": 1}), data, to, session.pick_device())
+    other = recipe().model_copy(update={"batch": 4})
+    with pytest.raises(InputError, match="another recipe"):
+        ray_train.fit(other, data, to, workers=1, use_gpu=False)
+    with pytest.raises(InputError, match="lives in this process"):
+        ray_train.fit(recipe(), data, "memory://run", workers=1, use_gpu=False)
