@@ -19,10 +19,13 @@ MARKER_M = 1e-5
 LIMIT_RAD = 1e-6
 MarkersOf = Callable[[NDArray[np.float64], NDArray[np.float32]], NDArray[np.float64]]
 """Poses the model anew: (q (c,), scale (b, 3)) -> markers (m, 3), ground frame."""
+Check = tuple[str, NDArray[np.bool_], NDArray[np.float64]]
+"""Reason, whether each row fails (rows,), and by which value (rows,)."""
 _ALWAYS_FINITE = ("box", "A_crop_from_source", "area", "occlusion")
 _FINITE_WITH_SKELETON = (
     *("K", "T_cam_from_ground", "T_ground_from_root", "q", "scale", "joints_ground", "joints_cam"),
     *("markers_ground", "markers_cam", "time", "anthropometry", "camera_yaw", "keypoints_cam"),
+    *("joints_px", "markers_px", "keypoints"),
 )
 
 
@@ -39,13 +42,11 @@ def checked(
     Raises:
         RuntimeError: planned samples are neither written nor quarantined.
     """
-    faults: dict[int, tuple[str, str]] = {}
-    _note(faults, *_finite(contents, spec))
+    # Nothing can be computed with what is not finite, so those rows leave first.
+    kept = without(contents, _faults(_finite(contents, spec)))
     if spec is not None and markers_of is not None:
-        _note(faults, *_reprojection(contents))
-        _note(faults, *_markers(contents, markers_of))
-        _note(faults, *_limits(contents, spec))
-    kept = without(contents, faults)
+        checks = (_reprojection(kept), _markers(kept, markers_of), _limits(kept, spec))
+        kept = without(kept, _faults(*checks))
     if kept.planned != len(kept.images) + len(kept.quarantine):
         raise RuntimeError(
             f"{kept.planned} samples planned, {len(kept.images)} made, {len(kept.quarantine)} quarantined"
@@ -68,19 +69,16 @@ def without(contents: ShardContents, faults: dict[int, tuple[str, str]]) -> Shar
     )
 
 
-def _note(
-    faults: dict[int, tuple[str, str]],
-    reason: str,
-    bad: NDArray[np.bool_],
-    values: NDArray[np.float64],
-) -> None:
-    for i in np.flatnonzero(bad):
-        faults.setdefault(int(i), (reason, f"{values[i]:.6g}"))
+def _faults(*checks: Check) -> dict[int, tuple[str, str]]:
+    """Returns the first reason and the value of each row that fails a check."""
+    faults: dict[int, tuple[str, str]] = {}
+    for reason, bad, values in checks:
+        for i in np.flatnonzero(bad):
+            faults.setdefault(int(i), (reason, f"{values[i]:.6g}"))
+    return faults
 
 
-def _finite(
-    contents: ShardContents, spec: SkeletonSpec | None
-) -> tuple[str, NDArray[np.bool_], NDArray[np.float64]]:
+def _finite(contents: ShardContents, spec: SkeletonSpec | None) -> Check:
     names = _ALWAYS_FINITE + (_FINITE_WITH_SKELETON if spec is not None else ())
     rows = len(contents.images)
     broken = np.zeros(rows)
@@ -92,34 +90,39 @@ def _finite(
 
 def _reprojection(
     contents: ShardContents,
-) -> tuple[str, NDArray[np.bool_], NDArray[np.float64]]:
+) -> Check:
     arrays = contents.arrays
     error = np.zeros(len(contents.images))
     K, T = arrays["K"].astype(np.float64), arrays["T_cam_from_ground"]
     for kind in ("joints", "markers"):
         ground = arrays[f"{kind}_ground"].astype(np.float64)
-        pixels = geometry.project(K, geometry.transform_points(T, ground))
-        distance = np.linalg.norm(pixels - arrays[f"{kind}_px"], axis=-1)
-        # A point far outside the picture may project to thousands of pixels, where float32 is coarse.
-        near = np.abs(arrays[f"{kind}_px"]).max(axis=-1) < 4096
-        error = np.maximum(error, np.where(near, distance, 0.0).max(axis=-1, initial=0.0))
-    return "reprojection_px", error > REPROJECTION_PX, error
+        places = (geometry.transform_points(T, ground), arrays[f"{kind}_cam"].astype(np.float64))
+        for in_camera in places:
+            pixels = geometry.project(K, in_camera)
+            error = np.maximum(error, _apart(pixels, arrays[f"{kind}_px"]))
+    pixels = geometry.project(K, arrays["keypoints_cam"].astype(np.float64))
+    error = np.maximum(error, _apart(pixels, arrays["keypoints"]))
+    return "reprojection_px", ~(error <= REPROJECTION_PX), error
 
 
-def _markers(
-    contents: ShardContents, markers_of: MarkersOf
-) -> tuple[str, NDArray[np.bool_], NDArray[np.float64]]:
+def _apart(pixels: NDArray[np.float64], stored: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Returns each row's largest distance in px between points (rows, n, 2), less what float32 cannot hold."""
+    # A point far outside the picture may project to thousands of pixels, where float32 is coarse.
+    coarse = np.abs(pixels).max(axis=-1) * 4 * np.finfo(np.float32).eps
+    distance = np.linalg.norm(pixels - stored, axis=-1) - coarse
+    return np.asarray(distance.max(axis=-1, initial=0.0))
+
+
+def _markers(contents: ShardContents, markers_of: MarkersOf) -> Check:
     arrays = contents.arrays
     error = np.zeros(len(contents.images))
     for i in range(len(error)):
         again = markers_of(arrays["q"][i], arrays["scale"][i])
         error[i] = np.abs(again - arrays["markers_ground"][i]).max(initial=0.0)
-    return "marker_vs_model_m", error > MARKER_M, error
+    return "marker_vs_model_m", ~(error <= MARKER_M), error
 
 
-def _limits(
-    contents: ShardContents, spec: SkeletonSpec
-) -> tuple[str, NDArray[np.bool_], NDArray[np.float64]]:
+def _limits(contents: ShardContents, spec: SkeletonSpec) -> Check:
     low = np.array([c.lower for c in spec.coordinates])
     high = np.array([c.upper for c in spec.coordinates])
     q = contents.arrays["q"]

@@ -193,7 +193,11 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
     shard.tables["subjects"][str(subject)] = human.description
     shard.tables["motions"].append({"subject": subject} | motion)
     shard.tables["garments"].append({"subject": subject} | person.outfit.description)
-    on_floor = _on_floor(q, shard.spec, person, each=isinstance(lot, RandomLot))
+    usable = [f for f in range(len(times)) if f not in rejects]
+    if not usable:
+        return
+    on_floor = q.copy()
+    on_floor[usable] = _on_floor(q[usable], shard.spec, person, each=isinstance(lot, RandomLot))
     constant = {
         "group_id": subject,
         "motion_id": len(shard.tables["motions"]) - 1,
@@ -201,7 +205,6 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         "scale": human.scale,
         "anthropometry": human.anthropometry,
     }
-    usable = [f for f in range(len(times)) if f not in rejects]
     fixed = _clip_stage(recipe, person, on_floor[usable], key.lot, subject) if lot.clip else None
     for frame in usable:
         changing = {
@@ -245,8 +248,12 @@ def _performance(
         edges = np.linspace(start, stop, lot.frames + 1)
         times = rng.uniform(edges[:-1], edges[1:])
     q, rejects = _within_limits(recorded.at(times), spec)
+    for frame in np.flatnonzero(~recorded.covered(times)):
+        detail = f"the recording has no sound rows around {times[frame]:.3f} s"
+        rejects[int(frame)] = SampleRejected("gap_in_motion", detail)
     description = {"name": name, "kind": kind, "parameters": recorded.parameters}
-    return description, times, q, rejects
+    left_out = {"rows_left_out": len(recorded.rejected), "filled": list(recorded.filled)}
+    return description | left_out, times, q, rejects
 
 
 def _within_limits(
@@ -261,7 +268,7 @@ def _within_limits(
         if abs(was[worst] - now[worst]) > LIMIT_TOLERANCE_RAD:
             detail = f"{spec.coordinate_names[worst]} = {was[worst]:.4g}, limit {now[worst]:.4g}"
             rejects[frame] = SampleRejected("beyond_joint_limit", detail)
-    return inside, rejects
+    return spec.couple(inside), rejects
 
 
 def _on_floor(
