@@ -86,7 +86,7 @@ def test_two_workers_of_which_one_dies_train_as_one_process(tmp_path: Path) -> N
     assert history.validations[-1]["metrics"].keys() == {"net", "image_centre", "mean_pose"}
 
 
-def test_a_refusal_passes_through_ray_and_memory_urls_are_refused(tmp_path: Path) -> None:
+def test_what_cannot_work_is_refused_before_ray_starts(tmp_path: Path) -> None:
     tiny_crops.publish(str(tmp_path / "set"), {"train": (9,)})
     data, to = [str(tmp_path / "set")], str(tmp_path / "run")
     session.run(recipe().model_copy(update={"max_steps": 1}), data, to, session.pick_device())
