@@ -10,9 +10,10 @@ from pathlib import Path
 from tqdm import tqdm
 
 from pipeline import build, export, recipes, report
-from pipeline.executor import Executor, LocalExecutor, RayExecutor
+from pipeline.executor import Executor, Failure, LocalExecutor, RayExecutor
 from schemas import files
 from schemas.errors import InputError
+from workers.produce import Job
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -111,9 +112,9 @@ def _build(options: argparse.Namespace) -> int:
             bar.update(rows + quarantined)
 
         built = build.build(recipe, url, planned, executor, progress)
-    for failure in built.failures:
-        print(f"failed: {failure.job.key}: {failure.error}", file=sys.stderr)
     if built.dataset is None:
+        for line in _reasons(built.failures):
+            print(f"failed: {line}", file=sys.stderr)
         print(
             f"error: {len(built.failures)} of {len(planned.jobs)} shards failed; nothing was published, "
             "finished shards are kept. Mend the cause and run the same command again.",
@@ -130,6 +131,22 @@ def _build(options: argparse.Namespace) -> int:
             f"dataset {built.dataset.dataset_id}"
         )
     return 0
+
+
+def _reasons(failures: Sequence[Failure[Job]]) -> list[str]:
+    """Says each reason once, however many shards it stopped."""
+    shards: dict[str, list[str]] = {}
+    for failure in failures:
+        error = failure.error
+        text = str(error)
+        if not isinstance(error, InputError):
+            what = " ".join(text.split()) or "no message"
+            text = f"{type(error).__name__}: {what} (python -m pipeline --verbose shows where)"
+        shards.setdefault(text, []).append(str(failure.job.key))
+    return [
+        f"{keys[0]}{f' and {len(keys) - 1} more' if len(keys) > 1 else ''}: {text}"
+        for text, keys in shards.items()
+    ]
 
 
 def _info(options: argparse.Namespace) -> int:

@@ -64,7 +64,7 @@ class LocalExecutor:
             except InputError as error:
                 return Failure(job=job, error=error)
             except Exception as error:  # noqa: BLE001 - whatever a job raises belongs to that job
-                log.warning("attempt %d of %r failed: %s", attempt + 1, job, error)
+                log.info("attempt %d failed", attempt + 1, exc_info=True)
                 last = error
         return Failure(job=job, error=last)
 
@@ -105,9 +105,10 @@ def _collect(reference: Any, job: J) -> Any:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
-        return Failure(
-            job=job, error=cause if isinstance(cause, InputError) else RuntimeError(str(error))
-        )
+        if isinstance(cause, InputError):
+            return Failure(job=job, error=cause)
+        log.info("%s", error)  # with the worker's traceback
+        return Failure(job=job, error=RuntimeError(f"{type(cause).__name__}: {cause}"))
     except ray.exceptions.RayError as error:
         return Failure(job=job, error=RuntimeError(f"the worker died: {error}"))
 
