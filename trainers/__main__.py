@@ -33,15 +33,28 @@ def _urls(text: str) -> list[str]:
 def fit(args: argparse.Namespace) -> dict[str, Any]:
     """Trains a recipe and says where it lies."""
     recipe = recipes.load(args.recipe, args.set)
-    with tqdm(desc=recipe.name, unit="step", disable=args.json) as bar:
+    bar: tqdm[Any] | None = None
 
-        def report(event: Event) -> None:
-            bar.total = event.of_steps
-            bar.update(event.total_steps - bar.n)
-            if not event.validated:
-                bar.set_postfix(loss=f"{event.values['loss']:.5f}")
+    def report(event: Event) -> None:
+        # Opened by the first step: a refusal before it is then the only thing on the screen.
+        nonlocal bar
+        if bar is None:
+            bar = tqdm(
+                desc=recipe.name,
+                unit="step",
+                total=event.of_steps,
+                initial=event.total_steps - 1,
+                disable=args.json,
+            )
+        bar.update(event.total_steps - bar.n)
+        if not event.validated:
+            bar.set_postfix(loss=f"{event.values['loss']:.5f}")
 
+    try:
         history = _fit(recipe, args, report)
+    finally:
+        if bar is not None:
+            bar.close()
     first, last = history.steps[0], history.steps[-1]
     metrics = history.validations[-1]["metrics"] if history.validations else {}
     return {
