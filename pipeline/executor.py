@@ -63,7 +63,7 @@ class LocalExecutor:
                 return function(job)
             except InputError as error:
                 return Failure(job=job, error=error)
-            except Exception as error:  # noqa: BLE001 - whatever a job raises belongs to that job
+            except Exception as error:  # whatever a job raises belongs to that job
                 log.info("attempt %d failed", attempt + 1, exc_info=True)
                 last = error
         return Failure(job=job, error=last)

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import io
 import json
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +23,7 @@ from schemas.recipes import CocoRecipe
 from schemas.shards import ShardKey, unit_hash
 from workers import images
 
+log = logging.getLogger(__name__)
 LOWER = list(LOWER_INDICES)
 
 
@@ -92,7 +94,8 @@ def load(recipe: CocoRecipe) -> CocoIndex:
         fs, path = fsspec.core.url_to_fs(recipe.annotations)
         fs.invalidate_cache(path)
         version = str(fs.ukey(path))
-    except (OSError, ValueError, ImportError):
+    except Exception:
+        log.debug("%s has no version", recipe.annotations, exc_info=True)
         version = ""  # reading it below gives the reason
     persons, pictures = _read(recipe, version)
     # The folder is opened anew each time: it remembers its listing, and pictures may have changed.

@@ -42,7 +42,7 @@ class Folder:
             self._fs, path = fsspec.core.url_to_fs(url)
             self._root = path.rstrip("/")
             reachable = "http" in self._fs.protocol or self._fs.isdir(path)  # HTTP knows no folders
-        except (OSError, ValueError, ImportError, zipfile.BadZipFile) as error:
+        except Exception as error:  # each file system has its own (botocore's, zipfile's, aiohttp's)
             why = str(error) or type(error).__name__
             raise InputError(url, f"cannot be opened ({why})", remedy) from error
         if not reachable:
@@ -93,7 +93,7 @@ class Folder:
             rows = self._fs.ls(parent, detail=True)
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except Exception as error:
             remedy = "Check the network and the credentials"
             raise InputError(
                 f"{self.url} ({parent})", f"cannot be listed ({error})", remedy
