@@ -110,7 +110,7 @@ def export_video(url: str, folder: Path) -> Path:
     for shard in shards:
         arrays, fps = read_arrays(dataset, shard, names), clips[shard.key.lot]
         for subject, rows in _in_time_order(arrays):
-            base = folder / f"{_file_name(shard.key.lot)}_subject_{subject:04d}"
+            base = folder / f"{shard.key.split}_{_file_name(shard.key.lot)}_{subject:04d}"
             pictures = (decode(dataset, arrays, row) for row in rows)
             write_whole(base.with_suffix(".mp4"), _mp4(pictures, arrays["time"][rows], fps))
             about = _about_clip(dataset, shard, arrays, rows) | {"subject": subject, "fps": fps}

@@ -43,8 +43,8 @@ step "D3KE: joint angles, markers and body scales"
 
 step "A video of a test subject, never seen in training, to OpenSim"
 "$PYTHON" -m pipeline export "$DEMO/squats" --video "$DEMO/videos" --opensim "$DEMO/opensim"
-video=$(find "$DEMO/videos" -name '*test*.mp4' | sort | head -n 1)
-"$PYTHON" -m trainers predict "$DEMO/d3ke" "$video" --to "$DEMO/prediction"
+clip=$(find "$DEMO/videos" -name 'test_clip_*.mp4' | sort | head -n 1)
+"$PYTHON" -m trainers predict "$DEMO/d3ke" "$clip" --camera "${clip%.mp4}.json" --to "$DEMO/prediction"
 "$PYTHON" -m pipeline preview "$DEMO/squats" --out "$DEMO/squats.html"
 
 step "Done"

@@ -124,12 +124,12 @@ def test_an_exported_subject_poses_as_its_stored_markers(synth: Dataset, tmp_pat
 def test_a_clip_becomes_a_video_with_its_camera(synth: Dataset, tmp_path: Path) -> None:
     export.export_video(synth.url, tmp_path)
     names = sorted(p.name for p in tmp_path.iterdir())
-    assert names == [f"squat_subject_000{i}.{suffix}" for i in (0, 1) for suffix in ("json", "mp4")]
-    about = json.loads((tmp_path / "squat_subject_0001.json").read_text())
+    assert names == [f"train_squat_000{i}.{suffix}" for i in (0, 1) for suffix in ("json", "mp4")]
+    about = json.loads((tmp_path / "train_squat_0001.json").read_text())
     assert about["times"] == pytest.approx([0.0, 0.1, 0.2, 0.3])
     assert about["dataset_id"] == synth.dataset_id
     assert about["K"][0][0] == 150.0
-    with av.open(str(tmp_path / "squat_subject_0001.mp4")) as video:
+    with av.open(str(tmp_path / "train_squat_0001.mp4")) as video:
         assert float(video.streams.video[0].average_rate) == 10.0
         frames = [
             (float(f.pts * f.time_base), f.to_ndarray(format="rgb24")) for f in video.decode()
