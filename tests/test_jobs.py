@@ -111,4 +111,5 @@ def test_a_build_and_a_short_fit_succeed_as_jobs(head: dict[str, str], tmp_path:
         *(part for word in small for part in ("--set", word)),
     )
     assert "succeeded" in fitted
-    assert json.loads((model / "checkpoint.json").read_text())["skeleton"] is None
+    checkpoint = next(model.glob("step-*/checkpoint.json"))
+    assert json.loads(checkpoint.read_text())["skeleton"] is None
