@@ -6,6 +6,14 @@ PY := .venv/bin/python
 SHARED ?= ../shared/data
 DEMO ?= demo
 
+# An application and not a library: its dependencies are installed, it is not.
+define REQUIREMENTS
+import tomllib
+project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+print(*project["dependencies"], *project["optional-dependencies"]["dev"], sep="\n")
+endef
+export REQUIREMENTS
+
 .PHONY: demo install test lint format clean
 
 install: .venv/installed
@@ -13,9 +21,8 @@ install: .venv/installed
 .venv/installed: pyproject.toml scripts/bootstrap.sh
 	sh scripts/bootstrap.sh
 	test -x $(PY) || $(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet torch==2.13.0
-	$(PY) -m pip install --quiet ".[dev]"
-	$(PY) -m pip uninstall --quiet --yes kineforge
+	$(PY) -c "$$REQUIREMENTS" > .venv/requirements.txt
+	$(PY) -m pip install --quiet --disable-pip-version-check -r .venv/requirements.txt
 	touch $@
 
 demo: install
