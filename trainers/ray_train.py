@@ -148,9 +148,11 @@ def _connect() -> None:
     if "RAY_JOB_CONFIG_JSON_ENV_VAR" not in os.environ:
         environment |= {"working_dir": str(_ROOT), "excludes": _NOT_SHIPPED}
     ray.init(
+        # Not Ray's own search: a file that a dead cluster left behind would make it wait for minutes.
+        address=os.environ.get("RAY_ADDRESS", "local"),
         log_to_driver=False,
         include_dashboard=False,
-        logging_level=logging.WARNING,
+        logging_level=logging.ERROR,
         runtime_env=environment,
     )
 
