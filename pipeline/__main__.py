@@ -62,6 +62,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("url")
     command.add_argument("--out", default="preview.html", metavar="FILE")
+    command.add_argument(
+        "--sheet", metavar="FILE", help="also write samples with labels as one .png or .jpg"
+    )
     command.set_defaults(run=_preview)
     command = commands.add_parser("export", help="write a dataset in other tools' formats")
     command.add_argument("url")
@@ -160,8 +163,12 @@ def _info(options: argparse.Namespace) -> int:
 
 
 def _preview(options: argparse.Namespace) -> int:
-    report.preview(files.absolute(options.url), Path(options.out))
+    url = files.absolute(options.url)
+    report.preview(url, Path(options.out))
     print(Path(options.out).absolute())
+    if options.sheet:
+        report.contact_sheet(url, Path(options.sheet), rows=3, cols=6, side=200)
+        print(Path(options.sheet).absolute())
     return 0
 
 

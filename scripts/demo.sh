@@ -45,7 +45,7 @@ step "A video of a test subject, never seen in training, to OpenSim"
 "$PYTHON" -m pipeline export "$DEMO/squats" --video "$DEMO/videos" --opensim "$DEMO/opensim"
 clip=$(find "$DEMO/videos" -name 'test_clip_*.mp4' | sort | head -n 1)
 "$PYTHON" -m trainers predict "$DEMO/d3ke" "$clip" --camera "${clip%.mp4}.json" --to "$DEMO/prediction"
-"$PYTHON" -m pipeline preview "$DEMO/squats" --out "$DEMO/squats.html"
+"$PYTHON" -m pipeline preview "$DEMO/squats" --out "$DEMO/squats.html" --sheet "$DEMO/contact_sheet.jpg"
 
 step "Done"
 echo "dataset page  $DEMO/squats.html"
