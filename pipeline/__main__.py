@@ -118,8 +118,10 @@ def _build(options: argparse.Namespace) -> int:
     if built.dataset is None:
         for line in _reasons(built.failures):
             print(f"failed: {line}", file=sys.stderr)
+        untried = len(planned.missing) - built.made - len(built.failures)
         print(
-            f"error: {len(built.failures)} of {len(planned.jobs)} shards failed; nothing was published, "
+            f"error: {len(built.failures)} of {len(planned.jobs)} shards failed"
+            f"{f', {untried} were not tried' if untried else ''}; nothing was published, "
             "finished shards are kept. Mend the cause and run the same command again.",
             file=sys.stderr,
         )
@@ -138,18 +140,22 @@ def _build(options: argparse.Namespace) -> int:
 
 def _reasons(failures: Sequence[Failure[Job]]) -> list[str]:
     """Says each reason once, however many shards it stopped."""
-    shards: dict[str, list[str]] = {}
+    kinds: dict[tuple[str, str], list[Failure[Job]]] = {}
     for failure in failures:
         error = failure.error
+        kind = (type(error).__name__, str(error))
+        if isinstance(error, InputError):
+            kind = (error.value, error.remedy)
+        kinds.setdefault(kind, []).append(failure)
+    lines = []
+    for found in kinds.values():
+        error, more = found[0].error, len(found) - 1
         text = str(error)
         if not isinstance(error, InputError):
             what = " ".join(text.split()) or "no message"
             text = f"{type(error).__name__}: {what} (python -m pipeline --verbose shows where)"
-        shards.setdefault(text, []).append(str(failure.job.key))
-    return [
-        f"{keys[0]}{f' and {len(keys) - 1} more' if len(keys) > 1 else ''}: {text}"
-        for text, keys in shards.items()
-    ]
+        lines.append(f"{found[0].job.key}{f' and {more} more' if more else ''}: {text}")
+    return lines
 
 
 def _info(options: argparse.Namespace) -> int:

@@ -5,11 +5,13 @@ from dataclasses import dataclass
 
 from pipeline.executor import Executor, Failure
 from schemas import manifest
+from schemas.errors import InputError
 from schemas.recipes import Recipe
 from schemas.shards import ShardReceipt
 from schemas.store import Store
 from workers import produce
 
+_SAME_REFUSALS = 3
 Progress = Callable[[int, int, int], None]
 """Told after every finished shard: samples written, samples quarantined, shards failed."""
 
@@ -39,6 +41,7 @@ class Built:
 
     dataset: manifest.Dataset | None
     made: int
+    """Shards made now. What is neither made nor failed was not tried."""
     failures: tuple[Failure[produce.Job], ...]
 
 
@@ -57,18 +60,34 @@ def plan(recipe: Recipe, url: str) -> Plan:
 
 
 def build(recipe: Recipe, url: str, planned: Plan, executor: Executor, progress: Progress) -> Built:
-    """Makes the missing shards and publishes the whole; a failed shard leaves the old state published."""
+    """Makes the missing shards and publishes the whole; a failed shard leaves the old state published.
+
+    A refusal that comes again and again (a full disk, no GL) ends the build: it is not the shards' fault.
+    """
     receipts = dict(planned.present)
     failures: list[Failure[produce.Job]] = []
     for result in executor.map(produce.produce, planned.missing):
         if isinstance(result, Failure):
             failures.append(result)
             progress(0, 0, 1)
+            if _hopeless(failures):
+                break
         else:
             receipts[result.action_key] = result
             progress(result.rows, len(result.quarantine), 0)
-    made = len(planned.missing) - len(failures)
+    made = len(receipts) - len(planned.present)
     if failures:
         return Built(dataset=None, made=made, failures=tuple(failures))
     document = recipe.model_dump(mode="json")
     return Built(dataset=manifest.publish(url, document, receipts.values()), made=made, failures=())
+
+
+def _hopeless(failures: list[Failure[produce.Job]]) -> bool:
+    """Says whether the last failures are one refusal, but for the shard that they name."""
+    last = [f.error for f in failures[-_SAME_REFUSALS:]]
+    kinds = {(e.value, e.remedy) for e in last if isinstance(e, InputError)}
+    return (
+        len(kinds) == 1
+        and all(isinstance(e, InputError) for e in last)
+        and len(last) == _SAME_REFUSALS
+    )

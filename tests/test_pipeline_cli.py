@@ -18,6 +18,7 @@ from pycocotools.coco import COCO
 from tiny_coco import document, lay_out, person, picture, small_set
 
 from pipeline.__main__ import main
+from schemas.errors import InputError
 from schemas.store import Store
 from workers import gpu, motions, osim, produce, synth
 
@@ -389,6 +390,24 @@ def test_a_bug_is_named_with_its_kind_and_how_to_find_it(
     assert ended.status == 1
     assert " more: ZeroDivisionError: one over zero (" in ended.err
     assert "--verbose" in ended.err
+
+
+def test_a_refusal_that_comes_again_and_again_ends_the_build(
+    run: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = []
+
+    def refusing(job: Any) -> Any:
+        tried.append(job)
+        raise InputError("s3://x", f"failed to write shards/{job.action_key}", "Free some space")
+
+    monkeypatch.setattr(produce, "produce", refusing)
+    ended = run("build", *coco(pictures), "--to", tmp_path / "set", "--engine", "local")
+    assert ended.status == 1
+    assert len(tried) == 3
+    (failed,) = (line for line in ended.err.splitlines() if line.startswith("failed: "))
+    assert "and 2 more: s3://x: failed to write" in failed
+    assert "were not tried; nothing was published" in ended.err
 
 
 def test_a_full_disk_is_one_paragraph_and_freeing_space_mends_it(
