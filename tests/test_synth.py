@@ -335,6 +335,23 @@ def test_a_recording_keeps_its_angles(shared_data: Path) -> None:
     np.testing.assert_allclose(markers, contents.arrays["markers_ground"][0], atol=1e-5)
 
 
+def test_feet_stay_on_the_floor_in_a_recording_of_another_body_and_leave_it_in_flight(
+    tmp_path: Path, model: osim.OsimModel
+) -> None:
+    """The root's height does not follow the bending knees, as if the recorded legs were shorter; then it jumps."""
+    q = bent(model.spec, np.array([0.0, 20.0, 40.0, 0.0]))
+    q[3, model.spec.coordinate_names.index("pelvis_ty")] += 0.4
+    recipe = mot_recipe(tmp_path / "none.mot")
+    human = synth._body(recipe.people, osim.read_model("default"), 0, 0)
+    outfit = wardrobe.dress(human, generator(0, "outfit"))
+    scaled = osim.OsimModel(osim.read_model("default"), human.scale)
+    person = synth._Person(body=human, outfit=outfit, model=scaled)
+    moved = synth._on_floor(q, model.spec, person, recipe.motions["lab"])
+    lowest = [float(person.surface(scaled.pose(row))[:, 1].min()) for row in moved]
+    np.testing.assert_allclose(lowest[:3], 0.0, atol=1e-4)
+    assert 0.2 < lowest[3] < 0.4
+
+
 def test_a_recording_for_another_model_is_refused_before_anything_is_made(
     tmp_path: Path, model: osim.OsimModel
 ) -> None:
@@ -377,3 +394,12 @@ def test_a_shard_is_written_once_and_recalled_whole(
     assert store.read_skeleton(receipt.skeleton) == model.spec
     table = store.read_attributes(job.action_key)["tables"]
     assert store.read_model(table["model"]) == osim.read_model("default")
+
+
+def test_a_shard_without_a_receipt_is_named(
+    tmp_path: Path, shards: dict[str, ShardContents]
+) -> None:
+    store = Store(str(tmp_path / "set"))
+    store.write_shard("a" * 64, shards["poses"], lambda size, digests: {"tables": {}})
+    with pytest.raises(InputError, match=r"a{64}: carries no readable receipt"):
+        produce.recall(store.url, "a" * 64)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from schemas.errors import InputError
 from schemas.manifest import receipt_from_json, receipt_to_json
 from schemas.recipes import Recipe, SynthRecipe
 from schemas.shards import ShardContents, ShardKey, ShardReceipt, canonical_digest
@@ -19,7 +20,7 @@ from workers import coco, osim, quality, synth
 
 log = logging.getLogger(__name__)
 STAGES = {
-    "pose": 1,
+    "pose": 2,
     "body": 1,
     "wardrobe": 1,
     "scene": 1,
@@ -135,9 +136,20 @@ def _write(
 
 
 def recall(url: str, action_key: str) -> ShardReceipt:
-    """Reads the receipt that a whole shard carries, so that an interrupted build need not make it again."""
+    """Reads the receipt that a whole shard carries, so that an interrupted build need not make it again.
+
+    Raises:
+        InputError: it carries none that can be read.
+    """
     store = Store(url)
-    receipt = receipt_from_json(store.read_attributes(action_key)["receipt"])
+    attributes = store.read_attributes(action_key)
+    try:
+        receipt = receipt_from_json(attributes["receipt"])
+    except (KeyError, TypeError, ValueError) as error:
+        where = f"{url}/shards/{action_key}"
+        raise InputError(
+            where, f"carries no readable receipt ({error!r})", "Delete it and build again"
+        ) from error
     digests = receipt.digests | {"zarr.json": store.root_digest(action_key)}
     return ShardReceipt(**{**receipt.__dict__, "digests": digests})
 
