@@ -42,7 +42,7 @@ class Folder:
             self._fs, path = fsspec.core.url_to_fs(url)
             self._root = path.rstrip("/")
             reachable = "http" in self._fs.protocol or self._fs.isdir(path)  # HTTP knows no folders
-        except Exception as error:  # each file system has its own (botocore's, zipfile's, aiohttp's)
+        except Exception as error:  # each file system raises its own
             why = str(error) or type(error).__name__
             raise InputError(url, f"cannot be opened ({why})", remedy) from error
         if not reachable:
