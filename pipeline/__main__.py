@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -13,6 +14,7 @@ from pipeline import build, export, recipes, report
 from pipeline.executor import Executor, Failure, LocalExecutor, RayExecutor
 from schemas import files
 from schemas.errors import InputError
+from schemas.recipes import Recipe
 from workers.produce import Job
 
 
@@ -103,6 +105,7 @@ def _build(options: argparse.Namespace) -> int:
         raise InputError(url, "Ray workers cannot see this process' memory", "Use --engine local")
     recipe = recipes.load(options.recipe, options.words)
     planned = build.plan(recipe, url)
+    _warn_of_empty_splits(recipe, planned)
     executor: Executor = LocalExecutor() if options.engine == "local" else RayExecutor()
     todo = sum(job.samples for job in planned.missing)
     with tqdm(total=todo, unit="frame", desc=recipe.name, disable=not todo) as bar:
@@ -138,6 +141,17 @@ def _build(options: argparse.Namespace) -> int:
     return 0
 
 
+def _warn_of_empty_splits(recipe: Recipe, planned: build.Plan) -> None:
+    served = {job.key.split for job in planned.jobs}
+    shares = recipe.splits.model_dump()
+    if empty := [split for split, share in shares.items() if share > 0 and split not in served]:
+        print(
+            f"note: no sample falls into {' or '.join(empty)}; training and evaluation will miss it. "
+            "Add subjects or images, or change splits.",
+            file=sys.stderr,
+        )
+
+
 def _reasons(failures: Sequence[Failure[Job]]) -> list[str]:
     """Says each reason once, however many shards it stopped."""
     kinds: dict[tuple[str, str], list[Failure[Job]]] = {}
@@ -164,8 +178,14 @@ def _info(options: argparse.Namespace) -> int:
         print(json.dumps(found, indent=1))
     else:
         for name, value in found.items():
-            print(f"{name:16} {value}")
+            print(f"{name:16} {_plain(value)}")
     return 0
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {entry}" for name, entry in value.items()) or "none"
+    return ", ".join(str(v) for v in value) if isinstance(value, list | tuple) else str(value)
 
 
 def _preview(options: argparse.Namespace) -> int:

@@ -16,8 +16,12 @@ MAX_BYTES = 2 * 1024**3
 
 
 def absolute(url: str) -> str:
-    """Makes a plain path absolute, so that it means the same on every worker; URLs stay."""
-    return url if "://" in url or "::" in url else str(Path(url).expanduser().absolute())
+    """Makes a plain path absolute, so that it means the same on every worker; URLs stay.
+
+    Of a chain such as `zip://inner::archive.zip` the last link is the path.
+    """
+    chain, link, last = url.rpartition("::")
+    return url if "://" in last else f"{chain}{link}{Path(last).expanduser().absolute()}"
 
 
 def read_bytes(url: str) -> bytes:

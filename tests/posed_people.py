@@ -69,6 +69,6 @@ def shard(model: osim.OsimModel, poses: np.ndarray) -> ShardContents:
     )
 
 
-def markers_of(model: osim.OsimModel, data: bytes) -> Callable[..., np.ndarray]:
+def pose_of(data: bytes) -> Callable[..., osim.Pose]:
     """Poses the stored numbers anew."""
-    return lambda q, scale: osim.OsimModel(data, scale.astype(np.float64)).pose(q).markers
+    return lambda q, scale: osim.OsimModel(data, scale.astype(np.float64)).pose(q)

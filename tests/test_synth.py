@@ -276,7 +276,7 @@ def test_frames_in_a_gap_of_the_recording_are_quarantined_and_the_rest_is_made(
     q[31:59, 0] = np.nan
     recipe = mot_recipe(recording(tmp_path, model.spec, q))
     contents = synth.make_shard(recipe, synth.load(recipe), key("lab", 0))
-    assert [(e.sample, e.reason) for e in contents.quarantine] == [("lab/0/1", "gap_in_motion")]
+    assert [(e.sample, e.reason) for e in contents.quarantine] == [("1", "gap_in_motion")]
     assert contents.arrays["sample_id"].tolist() == [0, 2]
     assert contents.tables["motions"][0]["rows_left_out"] == 28
 

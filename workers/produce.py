@@ -168,8 +168,8 @@ def _posable(model: bytes, scale: bytes) -> osim.OsimModel:
     return osim.OsimModel(model, np.frombuffer(scale, np.float32).reshape(-1, 3).astype(np.float64))
 
 
-def _poser(model: bytes) -> quality.MarkersOf:
-    def markers_of(q: NDArray[np.float64], scale: NDArray[np.float32]) -> NDArray[np.float64]:
-        return _posable(model, scale.tobytes()).pose(q).markers
+def _poser(model: bytes) -> quality.PoseOf:
+    def pose_of(q: NDArray[np.float64], scale: NDArray[np.float32]) -> osim.Pose:
+        return _posable(model, scale.tobytes()).pose(q)
 
-    return markers_of
+    return pose_of

@@ -13,12 +13,13 @@ from schemas import geometry
 from schemas.shards import Quarantined, ShardContents
 from schemas.skeleton import SkeletonSpec
 from schemas.statistics import Histogram, Statistics
+from workers.osim import Pose
 
 REPROJECTION_PX = 0.01
-MARKER_M = 1e-5
+MODEL_M = 1e-5
 LIMIT_RAD = 1e-6
-MarkersOf = Callable[[NDArray[np.float64], NDArray[np.float32]], NDArray[np.float64]]
-"""Poses the model anew: (q (c,), scale (b, 3)) -> markers (m, 3), ground frame."""
+PoseOf = Callable[[NDArray[np.float64], NDArray[np.float32]], Pose]
+"""Poses the model anew from stored numbers: (q (c,), scale (b, 3))."""
 Check = tuple[str, NDArray[np.bool_], NDArray[np.float64]]
 """Reason, whether each row fails (rows,), and by which value (rows,)."""
 _ALWAYS_FINITE = ("box", "A_crop_from_source", "area", "occlusion")
@@ -30,22 +31,22 @@ _FINITE_WITH_SKELETON = (
 
 
 def checked(
-    contents: ShardContents, spec: SkeletonSpec | None, markers_of: MarkersOf | None
+    contents: ShardContents, spec: SkeletonSpec | None, pose_of: PoseOf | None
 ) -> ShardContents:
     """Returns the contents without the samples that fail a check; these join the quarantine.
 
     Args:
         contents: a shard before writing.
         spec: its skeleton; None for COCO, whose labels have no model to hold them against.
-        markers_of: poses that skeleton anew from the stored numbers.
+        pose_of: poses that skeleton anew from the stored numbers.
 
     Raises:
         RuntimeError: planned samples are neither written nor quarantined.
     """
     # Nothing can be computed with what is not finite, so those rows leave first.
     kept = without(contents, _faults(_finite(contents, spec)))
-    if spec is not None and markers_of is not None:
-        checks = (_reprojection(kept), _markers(kept, markers_of), _limits(kept, spec))
+    if spec is not None and pose_of is not None:
+        checks = (_reprojection(kept), _model(kept, spec, pose_of), _limits(kept, spec))
         kept = without(kept, _faults(*checks))
     if kept.planned != len(kept.images) + len(kept.quarantine):
         raise RuntimeError(
@@ -113,13 +114,19 @@ def _apart(pixels: NDArray[np.float64], stored: NDArray[np.float32]) -> NDArray[
     return np.asarray(distance.max(axis=-1, initial=0.0))
 
 
-def _markers(contents: ShardContents, markers_of: MarkersOf) -> Check:
-    arrays = contents.arrays
+def _model(contents: ShardContents, spec: SkeletonSpec, pose_of: PoseOf) -> Check:
+    """Compares what is stored in the ground frame with the model posed anew from the stored numbers."""
+    arrays, root = contents.arrays, spec.body_names.index(spec.root_body)
     error = np.zeros(len(contents.images))
     for i in range(len(error)):
-        again = markers_of(arrays["q"][i], arrays["scale"][i])
-        error[i] = np.abs(again - arrays["markers_ground"][i]).max(initial=0.0)
-    return "marker_vs_model_m", ~(error <= MARKER_M), error
+        again = pose_of(arrays["q"][i], arrays["scale"][i])
+        pairs = (
+            (again.markers, arrays["markers_ground"][i]),
+            (again.joint_centres, arrays["joints_ground"][i]),
+            (again.T_ground_from_body[root], arrays["T_ground_from_root"][i]),
+        )
+        error[i] = max(np.abs(a - b).max(initial=0.0) for a, b in pairs)
+    return "stored_vs_model_m", ~(error <= MODEL_M), error
 
 
 def _limits(contents: ShardContents, spec: SkeletonSpec) -> Check:

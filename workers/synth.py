@@ -148,8 +148,9 @@ class _Shard:
         self.tables: dict[str, Any] = {"subjects": {}, "motions": [], "garments": [], "lights": []}
 
     def reject(self, subject: int, frame: int, error: SampleRejected) -> None:
-        name = f"{self.key.lot}/{subject}/{frame}"
-        self.rejected.append(Quarantined(sample=name, reason=error.reason, detail=error.detail))
+        sample = subject * self.recipe.motions[self.key.lot].frames + frame
+        entry = Quarantined(sample=str(sample), reason=error.reason, detail=error.detail)
+        self.rejected.append(entry)
 
     def contents(self) -> ShardContents:
         arrays = layout.empty(self.spec.sizes, len(self.rows))
