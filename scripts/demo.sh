@@ -49,5 +49,5 @@ clip=$(find "$DEMO/videos" -name 'test_clip_*.mp4' | sort | head -n 1)
 
 step "Done"
 echo "dataset page  $DEMO/squats.html"
-echo "metrics       $DEMO/pose2d/metrics_test.json  $DEMO/d3ke/metrics_test.json"
+echo "metrics       $(find "$DEMO/pose2d" "$DEMO/d3ke" -name 'evaluation-test-*.json' | sort | tr '\n' ' ')"
 echo "motion        $DEMO/prediction/prediction.mot   (model.osim, prediction.trc and overlay.mp4 beside it)"
