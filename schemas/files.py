@@ -1,13 +1,15 @@
-"""Reads what a user names: any fsspec URL or a plain path. Never executes or unpickles what it reads."""
+"""Reads and writes what a user names: any fsspec URL or a plain path. Never executes or unpickles what it reads."""
 
 import hashlib
 import os
+import secrets
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import fsspec
+from fsspec.implementations.local import LocalFileSystem
 
 from schemas.errors import InputError
 
@@ -47,6 +49,30 @@ def read_bytes(url: str) -> bytes:
     return data
 
 
+def write_whole(url: str, data: bytes) -> None:
+    """Writes a file, and the folders above it, so that readers see the old one or the whole new one.
+
+    Raises:
+        InputError: the place cannot be written to.
+    """
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+        folder, _, name = path.rpartition("/")
+        fs.makedirs(folder, exist_ok=True)
+        if not isinstance(fs, LocalFileSystem):
+            # An object store shows an object only when it is whole.
+            fs.pipe_file(path, data)
+            return
+        partial = Path(folder, f".{name}.{secrets.token_hex(4)}")
+        try:
+            partial.write_bytes(data)
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+    except Exception as error:
+        raise _refusal(url, "written", error, "free some space, or choose another place") from error
+
+
 def list_files(url: str, suffix: str) -> list[str]:
     """Lists the files ending in `suffix` directly under a folder URL, sorted; [] where there are none."""
     try:
@@ -59,11 +85,11 @@ def list_files(url: str, suffix: str) -> list[str]:
     return sorted(str(p) for p in found)
 
 
-def _refusal(url: str, done: str, error: BaseException) -> InputError:
+def _refusal(url: str, done: str, error: BaseException, also: str = "") -> InputError:
     """Quotes whatever a file system raised: each has its own exceptions (botocore's, zipfile's, aiohttp's)."""
     why = str(error) or type(error).__name__
     remedy = "Check the URL, the network and the credentials"
-    return InputError(url, f"cannot be {done} ({why})", remedy)
+    return InputError(url, f"cannot be {done} ({why})", f"{remedy}, {also}" if also else remedy)
 
 
 def digest(data: bytes) -> str:

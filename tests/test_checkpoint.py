@@ -161,3 +161,28 @@ def test_another_skeleton_is_refused_by_the_names_that_differ() -> None:
         require_skeleton(
             ours, dataclasses.replace(ours, coordinates=(*ours.coordinates[:-1], first)), "data"
         )
+
+
+def test_an_unreadable_checkpoint_is_not_taken_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run that cannot see its checkpoints must stop, not begin anew over them."""
+    run = str(tmp_path)
+    checkpoint.save(run, saved())
+
+    def refuse(url: str) -> bytes:
+        raise InputError(url, "cannot be read (timeout)", "Check the network")
+
+    monkeypatch.setattr(checkpoint.files, "read_bytes", refuse)
+    with pytest.raises(InputError, match="timeout"):
+        checkpoint.complete(run)
+
+
+@pytest.mark.parametrize("key", ["recipe", "stream", "digests", "summary", "skeleton"])
+def test_a_document_that_lacks_or_garbles_a_key_is_refused(key: str, tmp_path: Path) -> None:
+    path = Path(checkpoint.save(str(tmp_path), saved())) / "checkpoint.json"
+    document = json.loads(path.read_text())
+    for change in ({k: v for k, v in document.items() if k != key}, document | {key: [1]}):
+        path.write_text(json.dumps(change))
+        with pytest.raises(InputError, match=rf"checkpoint\.json|^{key}"):
+            checkpoint.load(str(tmp_path))

@@ -132,6 +132,25 @@ def test_plain_paths_become_absolute_and_urls_stay(monkeypatch: pytest.MonkeyPat
         assert files.absolute(url) == url
 
 
+@pytest.mark.parametrize("scheme", ["", "file://", "memory://"])
+def test_a_written_file_reads_back_and_replaces_the_old_one(scheme: str, tmp_path: Path) -> None:
+    url = f"{scheme}{tmp_path}/new/folder/x.json"
+    for data in (b"first", b"second"):
+        files.write_whole(url, data)
+        assert files.read_bytes(url) == data
+    assert [p.name for p in tmp_path.rglob("*") if p.is_file()] == ["x.json"] * (
+        scheme != "memory://"
+    )
+
+
+def test_what_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match="cannot be written"):
+        files.write_whole(f"{tmp_path}/file/x", b"")
+    with pytest.raises(InputError, match="Protocol not known"):
+        files.write_whole("foo://bucket/x", b"")
+
+
 def test_a_local_copy_is_private_and_gone_afterwards_also_after_a_fault() -> None:
     with files.local_copy(b"bytes", ".osim") as path:
         assert path.read_bytes() == b"bytes"

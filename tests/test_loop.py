@@ -1,6 +1,8 @@
 """One loop: the same losses on one process and on several, and after any restart."""
 
+import dataclasses
 import json
+import math
 import multiprocessing
 import os
 from pathlib import Path
@@ -94,9 +96,62 @@ def test_checkpoints_in_mid_epoch_and_events(tmp_path: Path) -> None:
     assert (last.epoch, last.step) == (1, 1)
 
 
+def test_a_checkpoint_between_validations_claims_no_metrics(tmp_path: Path) -> None:
+    """Or it would pass for the best one by the loss of an earlier step."""
+    fit(str(tmp_path), checkpoint_steps=3, epochs=2)
+    told = {int(u[-8:]): checkpoint.load(u).metrics for u in checkpoint.complete(str(tmp_path))}
+    assert told[3] == {}
+    assert told[4]["loss"] > 0
+
+
+def test_a_history_is_whole_whatever_interrupts_its_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resumed run needs it; a torn one would lock the run out of its own checkpoints."""
+    fit(str(tmp_path), max_steps=2)
+    before = (tmp_path / "history.json").read_bytes()
+
+    def torn(self: Path, data: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(data[: len(data) // 2])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", torn)
+        with pytest.raises(InputError, match="No space left"):
+            fit(str(tmp_path), max_steps=3)
+    assert (tmp_path / "history.json").read_bytes() == before
+    assert [p.name for p in tmp_path.glob(".*")] == []
+    assert len(fit(str(tmp_path)).steps) == 4
+
+
+def test_metrics_of_nothing_come_back_as_they_were(tmp_path: Path) -> None:
+    nothing = History(
+        validations=[{"step": 1, "epoch": 0, "metrics": {"net": {"AP": float("nan")}}}]
+    )
+    (tmp_path / "history.json").write_text(json.dumps(loop.plain(dataclasses.asdict(nothing))))
+    (told,) = loop.read_history(str(tmp_path)).validations
+    assert math.isnan(told["metrics"]["net"]["AP"])
+    (tmp_path / "history.json").write_text('{"steps": [')
+    with pytest.raises(InputError, match="no history"):
+        loop.read_history(str(tmp_path))
+
+
 def test_an_infinite_loss_is_told_with_a_remedy() -> None:
     with pytest.raises(InputError, match=r"no longer finite.*optimiser\.rate"):
         fit(None, optimiser={"rate": 1e30}, epochs=6)
+
+
+def test_a_batch_beyond_the_gpus_memory_is_told_with_a_remedy() -> None:
+    class Full(Pose2dTask):
+        def run(self, net: torch.nn.Module, prepared: Prepared) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    r = recipe()
+    assert isinstance(r.task, Pose2d)
+    train = corpus((6,), px=32)
+    with pytest.raises(InputError, match=r"batch=5: does not fit.*Lower it"):
+        loop.fit(Full(recipe=r, config=r.task), r, train, None, to=None, device=CPU)
 
 
 def test_learning_rate_warms_up_and_decays() -> None:

@@ -123,7 +123,19 @@ def load(url: str) -> Checkpoint:
     document = _document(own)
     if document is None or document.get("format") != _FORMAT:
         raise InputError(own, f"is no checkpoint of format {_FORMAT}", "Train again")
-    recipe: FitRecipe = validate(FitRecipe, document["recipe"], f"{own}/{_JSON}")
+    try:
+        return _read(own, document)
+    except InputError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError(
+            own, f"holds a damaged {_JSON} ({error!r})", "Use another step of this run"
+        ) from error
+
+
+def _read(url: str, document: dict[str, Any]) -> Checkpoint:
+    """Makes a checkpoint of its JSON and the two files beside it."""
+    recipe: FitRecipe = validate(FitRecipe, document["recipe"], f"{url}/{_JSON}")
     skeleton = document["skeleton"]
     stream, digests = document["stream"], document["digests"]
     return Checkpoint(
@@ -139,9 +151,9 @@ def load(url: str) -> Checkpoint:
             k: float("nan") if v is None else float(v) for k, v in document["metrics"].items()
         },
         summary=Tally(sums={k: np.asarray(v, float) for k, v in document["summary"].items()}),
-        weights=_unpack(own, "model.safetensors", digests),
-        optimiser=_unflatten(_unpack(own, "optimiser.safetensors", digests), document["optimiser"]),
-        url=own,
+        weights=_unpack(url, "model.safetensors", digests),
+        optimiser=_unflatten(_unpack(url, "optimiser.safetensors", digests), document["optimiser"]),
+        url=url,
     )
 
 
@@ -262,6 +274,11 @@ def _document(url: str) -> dict[str, Any] | None:
         return None
     try:
         document = json.loads(files.read_bytes(f"{url}/{_JSON}"))
+    except InputError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None  # pruned since
+        # Not the same as none: a run that cannot see its checkpoints must not begin anew.
+        raise
     except ValueError as error:
         log.warning("%s is no whole checkpoint: %s", url, error)
         return None

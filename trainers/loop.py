@@ -8,12 +8,11 @@ import dataclasses
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import fsspec
 import torch
 from torch import nn
 
@@ -113,6 +112,8 @@ def fit(
         for record in _train(run, stream, last, of_steps, device):
             tell(Event(validated=False, total_steps=run.total, of_steps=of_steps, values=record))
             if recipe.checkpoint_steps and run.total % recipe.checkpoint_steps == 0:
+                # The last validation measured other weights than these.
+                run.metrics = {}
                 _save(run, train, to)
         if run.step >= stream.steps:
             run.epoch, run.step = run.epoch + 1, 0
@@ -199,7 +200,9 @@ def rate(options: Optimiser, step: int, of_steps: int) -> float:
     return options.rate * (low + (1 - low) * 0.5 * (1 + math.cos(math.pi * min(1.0, along))))
 
 
-def _train(run: _Run, stream: SampleStream, last: int, of_steps: int, device: torch.device) -> Any:
+def _train(
+    run: _Run, stream: SampleStream, last: int, of_steps: int, device: torch.device
+) -> Iterator[Record]:
     """Takes the steps of one epoch up to `last`; yields the record of each."""
     finish = partial(run.task.prepare, training=True, device=device)
     batches = stream.batches(
@@ -215,7 +218,14 @@ def _train(run: _Run, stream: SampleStream, last: int, of_steps: int, device: to
         waited = time.perf_counter() - started
         for group in run.optimiser.param_groups:
             group["lr"] = rate(run.recipe.optimiser, run.total, of_steps)
-        losses = _step(run, prepared, size)
+        try:
+            losses = _step(run, prepared, size)
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"batch={run.recipe.batch}",
+                "does not fit into the GPU's memory",
+                "Lower it, or share it among more --workers",
+            ) from error
         run.step, run.total = run.step + 1, run.total + 1
         seconds = time.perf_counter() - started
         place = {"step": float(run.total), "epoch": float(run.epoch)}
@@ -241,7 +251,7 @@ def _step(run: _Run, prepared: Prepared, size: int) -> Record:
         raise InputError(
             run.recipe.name,
             f"the loss is no longer finite at step {run.total} ({values})",
-            "Lower optimiser.rate or set optimiser.clip_norm, and start from the last checkpoint",
+            "Lower optimiser.rate or set optimiser.clip_norm, and train into another --to",
         )
     if run.recipe.optimiser.clip_norm is not None:
         nn.utils.clip_grad_norm_(run.net.parameters(), run.recipe.optimiser.clip_norm)
@@ -287,9 +297,7 @@ def _save(run: _Run, train: Corpus, to: str | None) -> None:
 
 def _write_history(to: str, history: History) -> None:
     text = json.dumps(plain(dataclasses.asdict(history)), allow_nan=False)
-    fs, path = fsspec.core.url_to_fs(to)
-    fs.makedirs(path, exist_ok=True)
-    fs.pipe_file(f"{path.rstrip('/')}/history.json", text.encode())
+    files.write_whole(f"{to.rstrip('/')}/history.json", text.encode())
 
 
 def plain(value: Any) -> Any:
@@ -302,5 +310,15 @@ def plain(value: Any) -> Any:
 
 
 def read_history(to: str) -> History:
-    """Reads a run's history.json."""
-    return History(**json.loads(files.read_bytes(f"{to.rstrip('/')}/history.json")))
+    """Reads a run's history.json; null is a metric that nothing was counted for, NaN."""
+    url = f"{to.rstrip('/')}/history.json"
+    data = files.read_bytes(url)
+    try:
+        history = History(**json.loads(data))
+    except (ValueError, TypeError) as error:
+        remedy = "Name another --to, or put a whole history.json there"
+        raise InputError(url, f"is no history of a run ({error})", remedy) from error
+    for validation in history.validations:
+        for metrics in validation["metrics"].values():
+            metrics.update({k: math.nan for k, v in metrics.items() if v is None})
+    return history
