@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 import ray
 import tiny_crops
+from ray._private.runtime_env import packaging
 
 from schemas.errors import InputError
 from schemas.training import FitRecipe
 from trainers import checkpoint, ray_train, session
+from trainers.loop import Event
 
 pytestmark = pytest.mark.ray
 STEPS = 6
@@ -95,3 +97,25 @@ def test_what_cannot_work_is_refused_before_ray_starts(tmp_path: Path) -> None:
         ray_train.fit(other, data, to, workers=1, use_gpu=False)
     with pytest.raises(InputError, match="lives in this process"):
         ray_train.fit(recipe(), data, "memory://run", workers=1, use_gpu=False)
+
+
+def test_datasets_and_runs_in_the_repository_do_not_travel() -> None:
+    """In the words of Ray's own packaging, as `fit --data data/x --to models/y` writes them there."""
+    root = Path(ray_train.__file__).parents[1]
+    excluded = packaging._get_excludes(root, ray_train._NOT_SHIPPED)
+    for name in ("trainers/loop.py", "trainers/recipes/d3ke_resnet18.yaml", "schemas/store.py"):
+        assert not excluded(root / name)
+    for name in ("data", "models", "demo", ".venv", ".git", "tests"):
+        assert excluded(root / name)
+
+
+def test_the_last_word_on_the_board_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that ends between two looks at the board still reaches the progress bar."""
+    monkeypatch.setattr(ray_train, "_POLL_SECONDS", 60.0)
+    ray_train._connect()
+    board = ray.remote(num_cpus=0)(ray_train.Board).remote()
+    seen: list[Event] = []
+    last = Event(validated=True, total_steps=7, of_steps=7, values={})
+    with ray_train._watched(board, seen.append):
+        ray.get(board.write.remote(last))
+    assert seen == [last]
