@@ -1,5 +1,6 @@
 """Predict: video in, OpenSim's files out; frames, floor and units are those the files promise."""
 
+import argparse
 from fractions import Fraction
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tiny_samples import pose
 from tiny_skeleton import tiny_skeleton
 
 from schemas.errors import InputError
+from schemas.files import read_bytes
 from schemas.skeleton import SkeletonSpec
 from schemas.training import FitRecipe
 from trainers import checkpoint, predict, predict_command, video
@@ -202,3 +204,23 @@ def test_box_text_is_four_numbers() -> None:
     assert predict_command.parse_box("1,2,3.5,4") == (1.0, 2.0, 3.5, 4.0)
     with pytest.raises(Exception, match="is not x,y,w,h"):
         predict_command.parse_box("1,2,3")
+
+
+@pytest.mark.parametrize("text", ["0", "-26", "nan", "inf", "wide"])
+def test_a_focal_length_is_a_positive_number(text: str) -> None:
+    assert predict_command.parse_length("26.5") == 26.5
+    with pytest.raises(argparse.ArgumentTypeError, match=text):
+        predict_command.parse_length(text)
+
+
+def test_results_go_to_any_store(clip: str, tmp_path: Path) -> None:
+    run = _checkpoint(tmp_path / "run", {"kind": "pose2d", "input": [64, 64]}, None)
+    to = f"memory://{tmp_path.name}/out"
+    assert main(["predict", run, clip, "--to", to, "--json"]) == 0
+    assert read_bytes(f"{to}/prediction.csv").startswith(b"time_s,left_hip_x_px")
+    assert len(read_bytes(f"{to}/overlay.mp4")) > 100
+
+
+def test_a_camera_that_is_missing_says_so(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"^[^(]*: no such file"):
+        predict.read_intrinsics(str(tmp_path / "none.json"))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import tiny_crops
 
+from schemas import files
 from schemas.errors import InputError
 from schemas.training import Pose2d
 from trainers import recipes
@@ -96,6 +97,28 @@ def test_bad_input_ends_in_one_paragraph(
     assert "Traceback" not in error
     assert error.strip().count("\n") == 0
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("option", [["--workers", "0"], ["--workers", "two"], ["--data", ","]])
+def test_options_that_mean_nothing_are_refused_by_name(
+    option: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "pose2d_resnet18", "--to", "run", "--data", "x", *option])
+    assert option[0] in capsys.readouterr().err
+
+
+def test_metrics_are_told_also_where_they_cannot_be_stored(
+    run: Path, data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(url: str, data: bytes) -> None:
+        raise InputError(url, "cannot be written (read-only)", "Choose another place")
+
+    monkeypatch.setattr(files, "write_whole", refuse)
+    assert main(["evaluate", str(run), "--data", str(data), "--json"]) == 0
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["metrics"]["net"]["samples"] == 6
+    assert "stored" not in printed
 
 
 def test_a_split_without_samples_is_named(

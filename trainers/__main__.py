@@ -7,10 +7,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import fsspec
 from tqdm import tqdm
 
-from schemas import manifest
+from schemas import files, manifest
 from schemas.errors import InputError
 from schemas.training import FitRecipe
 from trainers import (
@@ -25,15 +24,28 @@ from trainers import (
 from trainers.corpus import only_skeleton, open_corpus
 from trainers.loop import Event, History
 
+log = logging.getLogger(__name__)
+
 
 def _urls(text: str) -> list[str]:
-    return [url for url in text.split(",") if url]
+    urls = [url for url in text.split(",") if url]
+    if not urls:
+        raise argparse.ArgumentTypeError(f"{text!r} names no dataset")
+    return urls
+
+
+def _count(text: str) -> int:
+    """Reads a whole number from 1 on."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 1 on")
+    return int(text)
 
 
 def fit(args: argparse.Namespace) -> dict[str, Any]:
     """Trains a recipe and says where it lies."""
     recipe = recipes.load(args.recipe, args.set)
     bar: tqdm[Any] | None = None
+    shown: dict[str, str] = {}
 
     def report(event: Event) -> None:
         # Opened by the first step: a refusal before it is then the only thing on the screen.
@@ -47,8 +59,9 @@ def fit(args: argparse.Namespace) -> dict[str, Any]:
                 disable=args.json,
             )
         bar.update(event.total_steps - bar.n)
-        if not event.validated:
-            bar.set_postfix(loss=f"{event.values['loss']:.5f}")
+        if "loss" in event.values:
+            shown["val_loss" if event.validated else "loss"] = f"{event.values['loss']:.5f}"
+        bar.set_postfix(shown)
 
     try:
         history = _fit(recipe, args, report)
@@ -109,8 +122,12 @@ def evaluate_checkpoint(args: argparse.Namespace) -> dict[str, Any]:
     }
     text = json.dumps(loop.plain(result), indent=1, sort_keys=True)
     stored = f"{saved.url}/evaluation-{args.split}-{corpus.identity[:12]}.json"
-    with fsspec.open(stored, "w") as file:
-        file.write(text)
+    try:
+        files.write_whole(stored, text.encode())
+    except InputError as error:
+        # A published checkpoint may be read-only, and the figures are worth minutes.
+        log.warning("the metrics are printed, but not stored: %s", error)
+        return result
     return result | {"stored": stored}
 
 
@@ -147,7 +164,7 @@ def parser() -> argparse.ArgumentParser:
     fitting.add_argument("--data", type=_urls, required=True, help="dataset URLs, with commas")
     fitting.add_argument("--to", required=True, help="URL for checkpoints and history")
     fitting.add_argument("--set", action="append", default=[], metavar="a.b=c")
-    fitting.add_argument("--workers", type=int, default=2, help="Ray Train workers")
+    fitting.add_argument("--workers", type=_count, default=2, help="Ray Train workers")
     fitting.add_argument("--gpu", action=argparse.BooleanOptionalAction, help="a GPU per worker")
     fitting.add_argument("--no-ray", action="store_true", help="train in this process")
     fitting.set_defaults(run=fit)

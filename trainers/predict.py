@@ -84,8 +84,9 @@ def read_intrinsics(url: str) -> Floats:
         InputError: it is none.
     """
     remedy = 'Write {"K": [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]} in pixels of the video'
+    data = read_bytes(url)
     try:
-        K = np.array(json.loads(read_bytes(url))["K"], dtype=np.float64)
+        K = np.array(json.loads(data)["K"], dtype=np.float64)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(url, f"holds no intrinsics ({error!r})", remedy) from error
     if K.shape != (3, 3) or not np.isfinite(K).all() or min(K[0, 0], K[1, 1]) <= 0:

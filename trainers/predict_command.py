@@ -8,14 +8,13 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from schemas.errors import InputError
+from schemas import files
 from schemas.keypoints import LOWER_KEYPOINTS
 from schemas.skeleton import SkeletonSpec
 from trainers import checkpoint, predict, session, video
@@ -45,7 +44,7 @@ def add_predict(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("checkpoint", help="URL of a checkpoint that `fit` wrote")
     parser.add_argument("video", help="URL of a video")
-    parser.add_argument("--to", required=True, help="folder for the results; made if absent")
+    parser.add_argument("--to", required=True, help="URL of a folder for the results")
     parser.add_argument(
         "--box",
         type=parse_box,
@@ -53,7 +52,7 @@ def add_predict(subparsers: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--focal-mm",
-        type=float,
+        type=parse_length,
         default=predict.FOCAL_MM,
         help="focal length as 35 mm equivalent (default %(default)g, a phone's main camera)",
     )
@@ -78,14 +77,12 @@ def run(args: argparse.Namespace, writers: Writers) -> dict[str, Any]:
             device=device,
             tick=bar.update,
         )
-    folder = Path(args.to)
     if saved.skeleton is None:
-        paths = write_keypoints(track, args.video, folder)
+        written = write_keypoints(track, args.video, args.to)
     else:
         movement = predict.assemble(saved.skeleton, track)
-        paths = write_movement(saved.skeleton, movement, args.video, folder, writers)
-    said = {"checkpoint": saved.url, "frames": len(track.times)}
-    return said | {"written": [str(path) for path in paths]}
+        written = write_movement(saved.skeleton, movement, args.video, args.to, writers)
+    return {"checkpoint": saved.url, "frames": len(track.times), "written": written}
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
@@ -97,10 +94,21 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
     return x, y, w, h
 
 
+def parse_length(text: str) -> float:
+    """Reads a positive number."""
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number") from error
+    if not (value > 0 and np.isfinite(value)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not positive")
+    return value
+
+
 def write_movement(
-    spec: SkeletonSpec, movement: predict.Movement, url: str, folder: Path, writers: Writers
-) -> list[Path]:
-    """Writes prediction.mot, .trc and .csv, model.osim and overlay.mp4; returns their paths."""
+    spec: SkeletonSpec, movement: predict.Movement, url: str, folder: str, writers: Writers
+) -> list[str]:
+    """Writes prediction.mot, .trc and .csv, model.osim and overlay.mp4; returns their URLs."""
     times, rate = movement.times, movement.rate
     header = ["time_s", *(_with_unit(spec, i) for i in range(len(spec.coordinates)))]
     turning = [turns(spec, i) for i in range(len(spec.coordinates))]
@@ -122,8 +130,8 @@ def write_movement(
     )
 
 
-def write_keypoints(track: predict.Track, url: str, folder: Path) -> list[Path]:
-    """Writes prediction.csv (pixels and scores) and overlay.mp4 of a 2D net; returns their paths."""
+def write_keypoints(track: predict.Track, url: str, folder: str) -> list[str]:
+    """Writes prediction.csv (pixels and scores) and overlay.mp4 of a 2D net; returns their URLs."""
     points, score = track.said["points"], track.said["score"]
     header = ["time_s"]
     for name in LOWER_KEYPOINTS:
@@ -153,15 +161,9 @@ def _table(header: Sequence[str], rows: Iterable[Iterable[float]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _write_all(folder: Path, files: dict[str, Callable[[], bytes]]) -> list[Path]:
+def _write_all(folder: str, makers: dict[str, Callable[[], bytes]]) -> list[str]:
     """Makes every file before the first is written, so that a failure leaves no half result."""
-    made = {name: make() for name, make in files.items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, data in made.items():
-            (folder / name).write_bytes(data)
-    except OSError as error:
-        raise InputError(
-            str(folder), f"cannot be written ({error})", "Name a folder with free space"
-        ) from error
-    return [folder / name for name in made]
+    made = {f"{folder.rstrip('/')}/{name}": make() for name, make in makers.items()}
+    for url, data in made.items():
+        files.write_whole(url, data)
+    return list(made)
