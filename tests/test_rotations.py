@@ -10,7 +10,6 @@ from trainers.rotations import (
     from_forward_to,
     geodesic,
     matrix_from_6d,
-    mean_rotation,
     sixd_from_matrix,
 )
 
@@ -64,11 +63,3 @@ def test_virtual_camera_looks_along_the_ray_by_the_smallest_turn() -> None:
     torch.testing.assert_close(torch.linalg.det(R), torch.ones(3, dtype=R.dtype))
     eye = torch.eye(3, dtype=R.dtype).expand(3, 3, 3)
     torch.testing.assert_close(geodesic(R, eye), torch.acos(unit[:, 2]))
-
-
-def test_mean_rotation_of_small_turns_about_one_is_that_one() -> None:
-    centre = _rotations(1)[0]
-    vectors = RNG.normal(size=(200, 3)) * 0.2
-    vectors = np.concatenate([vectors, -vectors])
-    around = torch.from_numpy(Rotation.from_rotvec(vectors).as_matrix()) @ centre
-    assert float(geodesic(mean_rotation(around), centre)) < 1e-6

@@ -111,12 +111,11 @@ class Pose2dTask:
     def predict(self, output: Output, prepared: Prepared) -> Prediction:
         """Returns "points" (n, 6, 2) px of the stored crop and "score" (n, 6)."""
         maps = output.float()
-        decode = self.config.decode
-        net, score = heatmaps.argmax(maps) if decode == "argmax" else self._dark(maps)
+        if self.config.decode == "argmax":
+            net, score = heatmaps.argmax(maps)
+        else:
+            net, score = heatmaps.dark(maps, self.config.sigma)
         return {"points": _to_crop(net.cpu().double(), prepared), "score": score.cpu().double()}
-
-    def _dark(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        return heatmaps.dark(maps, self.config.sigma)
 
     def measure(self, prediction: Prediction, prepared: Prepared) -> Tally:
         """Counts PCK, sums angle errors, and keeps what six-joint OKS-AP needs."""

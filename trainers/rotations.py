@@ -66,11 +66,3 @@ def from_forward_to(ray: Tensor) -> Tensor:
         torch.stack([-x, -y, z], dim=-1),
     ]
     return torch.stack(rows, dim=-2)
-
-
-def mean_rotation(R: Tensor) -> Tensor:
-    """Returns the rotation (3, 3) nearest to the average of (n, 3, 3): the chordal mean, by SVD."""
-    u, _, vt = torch.linalg.svd(R.mean(0))
-    last = u[:, 2:] * torch.sign(torch.linalg.det(u @ vt))
-    proper: Tensor = torch.cat([u[:, :2], last], dim=1) @ vt
-    return proper
