@@ -19,6 +19,8 @@ export REQUIREMENTS
 install: .venv/installed
 
 .venv/installed: pyproject.toml scripts/bootstrap.sh
+	@test -x $(PY) || $(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info < (3, 14) else \
+	    "Kineforge needs Python 3.11 to 3.13: make PYTHON=python3.12 …")'
 	sh scripts/bootstrap.sh
 	test -x $(PY) || $(PYTHON) -m venv .venv
 	$(PY) -c "$$REQUIREMENTS" > .venv/requirements.txt

@@ -165,7 +165,11 @@ def parser() -> argparse.ArgumentParser:
     fitting.add_argument("--to", required=True, help="URL for checkpoints and history")
     fitting.add_argument("--set", action="append", default=[], metavar="a.b=c")
     fitting.add_argument("--workers", type=_count, default=2, help="Ray Train workers")
-    fitting.add_argument("--gpu", action=argparse.BooleanOptionalAction, help="a GPU per worker")
+    fitting.add_argument(
+        "--gpu",
+        action=argparse.BooleanOptionalAction,
+        help="a GPU per worker (default: if this machine has one)",
+    )
     fitting.add_argument("--no-ray", action="store_true", help="train in this process")
     fitting.set_defaults(run=fit)
     measuring = verbs.add_parser("evaluate", help="measure a checkpoint")
