@@ -5,7 +5,6 @@ import json
 import logging
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
@@ -190,11 +189,9 @@ def _plain(value: Any) -> str:
 
 def _preview(options: argparse.Namespace) -> int:
     url = files.absolute(options.url)
-    report.preview(url, Path(options.out))
-    print(Path(options.out).absolute())
+    print(report.preview(url, files.absolute(options.out)))
     if options.sheet:
-        report.contact_sheet(url, Path(options.sheet), rows=3, cols=6, side=200)
-        print(Path(options.sheet).absolute())
+        print(report.contact_sheet(url, files.absolute(options.sheet), rows=3, cols=6, side=200))
     return 0
 
 
@@ -205,11 +202,11 @@ def _export(options: argparse.Namespace) -> int:
             "export", "names no format", "Add --coco FILE, --opensim DIR or --video DIR"
         )
     if options.coco:
-        print(export.export_coco(url, Path(options.coco)))
+        print(export.export_coco(url, files.absolute(options.coco)))
     if options.opensim:
-        print(export.export_opensim(url, Path(options.opensim)))
+        print(export.export_opensim(url, files.absolute(options.opensim)))
     if options.video:
-        print(export.export_video(url, Path(options.video)))
+        print(export.export_video(url, files.absolute(options.video)))
     return 0
 
 

@@ -1,6 +1,6 @@
 """A dataset in other tools' formats: COCO keypoints JSON, OpenSim models and motions, video clips.
 
-Everything is written to local folders; each file appears whole or not at all, and a list of pictures after them.
+Everything is written to any URL; each file appears whole or not at all, and a list of pictures after them.
 """
 
 import io
@@ -8,7 +8,6 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import av
@@ -16,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.overlay import decode, jpeg, read_arrays
-from pipeline.report import write_whole
 from schemas import files
 from schemas.errors import InputError
+from schemas.files import write_whole
 from schemas.keypoints import COCO_KEYPOINTS, COCO_SKELETON, coco_v
 from schemas.manifest import Dataset, open_dataset
 from schemas.shards import ShardReceipt
@@ -28,7 +27,7 @@ _CRF = 18
 """x264's quality: visually lossless by its makers' account."""
 
 
-def export_coco(url: str, out: Path) -> Path:
+def export_coco(url: str, out: str) -> str:
     """Writes COCO keypoints JSON to `out` and the stored crops to `<stem>_images/` beside it.
 
     Each picture carries the one person that it was cut for (others in it stay unannotated), with the sample's
@@ -37,7 +36,7 @@ def export_coco(url: str, out: Path) -> Path:
     Raises:
         InputError: nothing is published there, or the place cannot be written to.
     """
-    dataset, folder = open_dataset(url), out.with_name(f"{out.stem}_images")
+    dataset, folder = open_dataset(url), f"{out.removesuffix('.json')}_images"
     names = (
         *("image", "image_offset", "sample_id", "group_id", "box", "area", "licence"),
         *("keypoints", "keypoint_visibility"),
@@ -49,7 +48,7 @@ def export_coco(url: str, out: Path) -> Path:
         for row in range(shard.rows):
             number, data = len(pictures) + 1, jpeg(arrays, row)
             picture = _coco_image(number, shard, arrays, row, data)
-            write_whole(folder / picture["file_name"], data)
+            write_whole(f"{folder}/{picture['file_name']}", data)
             pictures.append(picture)
             annotations.append(_coco_annotation(number, arrays, row))
     document = {
@@ -62,10 +61,11 @@ def export_coco(url: str, out: Path) -> Path:
         "images": pictures,
         "annotations": annotations,
     }
-    return write_whole(out, json.dumps(document, allow_nan=False).encode())
+    write_whole(out, json.dumps(document, allow_nan=False).encode())
+    return out
 
 
-def export_opensim(url: str, folder: Path) -> Path:
+def export_opensim(url: str, folder: str) -> str:
     """Writes per subject a scaled `.osim`, and per subject and lot a `.mot` of the stored frames in time order.
 
     Raises:
@@ -78,23 +78,23 @@ def export_opensim(url: str, folder: Path) -> Path:
         names = ("group_id", "time", "q", "scale")
         arrays = read_arrays(dataset, shard, names)
         for subject, rows in _in_time_order(arrays):
-            place = folder / f"subject_{subject:04d}"
+            place = f"{folder}/subject_{subject:04d}"
             scale = arrays["scale"][rows[0]]
             if subject not in bodies:
                 bodies[subject] = scale
                 model = _model(dataset, shard)
                 scaled = osim.scaled_osim(model, scale.astype(np.float64))
-                write_whole(place / f"subject_{subject:04d}.osim", scaled)
+                write_whole(f"{place}/subject_{subject:04d}.osim", scaled)
             if not np.array_equal(bodies[subject], scale):
                 raise InputError(url, f"gives subject {subject} two bodies", "Build it anew")
             mot = motions.write_mot(
                 spec, arrays["time"][rows].astype(np.float64), arrays["q"][rows]
             )
-            write_whole(place / f"{_file_name(shard.key.lot)}.mot", mot)
+            write_whole(f"{place}/{_file_name(shard.key.lot)}.mot", mot)
     return folder
 
 
-def export_video(url: str, folder: Path) -> Path:
+def export_video(url: str, folder: str) -> str:
     """Writes each clip as an `.mp4` and beside it a `.json` with its camera, frame times and poses' names.
 
     Raises:
@@ -110,11 +110,11 @@ def export_video(url: str, folder: Path) -> Path:
     for shard in shards:
         arrays, fps = read_arrays(dataset, shard, names), clips[shard.key.lot]
         for subject, rows in _in_time_order(arrays):
-            base = folder / f"{shard.key.split}_{_file_name(shard.key.lot)}_{subject:04d}"
+            base = f"{folder}/{shard.key.split}_{_file_name(shard.key.lot)}_{subject:04d}"
             pictures = (decode(dataset, arrays, row) for row in rows)
-            write_whole(base.with_suffix(".mp4"), _mp4(pictures, arrays["time"][rows], fps))
+            write_whole(f"{base}.mp4", _mp4(pictures, arrays["time"][rows], fps))
             about = _about_clip(dataset, shard, arrays, rows) | {"subject": subject, "fps": fps}
-            write_whole(base.with_suffix(".json"), json.dumps(about, indent=1).encode())
+            write_whole(f"{base}.json", json.dumps(about, indent=1).encode())
     return folder
 
 

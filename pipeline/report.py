@@ -2,8 +2,6 @@
 
 import base64
 import io
-import os
-import secrets
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +16,7 @@ from matplotlib.figure import Figure
 
 from pipeline import overlay
 from schemas.errors import InputError
+from schemas.files import write_whole
 from schemas.manifest import Dataset, open_dataset
 from schemas.shards import ShardReceipt
 from schemas.statistics import Histogram
@@ -46,7 +45,7 @@ def info(url: str) -> dict[str, Any]:
     return _info(open_dataset(url))
 
 
-def preview(url: str, out_path: Path) -> Path:
+def preview(url: str, out: str) -> str:
     """Writes one HTML page without any outside link; the page appears whole or not at all.
 
     Raises:
@@ -79,44 +78,27 @@ def preview(url: str, out_path: Path) -> Path:
         skeletons=[_skeleton(dataset, fingerprint) for fingerprint in dataset.skeletons],
         recipe=_yaml(dataset.recipe),
     )
-    return write_whole(out_path, text.encode())
+    write_whole(out, text.encode())
+    return out
 
 
-def contact_sheet(url: str, out_path: Path, rows: int, cols: int, side: int = 256) -> Path:
+def contact_sheet(url: str, out: str, rows: int, cols: int, side: int = 256) -> str:
     """Writes a JPEG or PNG (by the name's suffix) of rows x cols samples with their labels drawn.
 
     Raises:
         InputError: nothing is published there, another suffix, or the file cannot be written.
     """
-    suffix = out_path.suffix.lower()
+    suffix = Path(out).suffix.lower()
     if suffix not in (".jpg", ".jpeg", ".png"):
-        raise InputError(str(out_path), "is neither .jpg nor .png", "Choose another file name")
+        raise InputError(out, "is neither .jpg nor .png", "Choose another file name")
     samples = overlay.pick(open_dataset(url), rows * cols)
     picture = overlay.sheet([overlay.draw(sample, side) for sample in samples], cols)
     if suffix == ".png":
         _, encoded = cv2.imencode(".png", picture[..., ::-1])
-        return write_whole(out_path, encoded.tobytes())
-    return write_whole(out_path, images.encode(picture, 88))
-
-
-def write_whole(path: Path, data: bytes) -> Path:
-    """Writes a local file so that readers see the old one or the whole new one.
-
-    Raises:
-        InputError: the place cannot be written to.
-    """
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            partial.write_bytes(data)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        remedy = "Choose another place, or free some space"
-        raise InputError(str(path), f"cannot be written ({error.strerror})", remedy) from error
-    return path
+        write_whole(out, encoded.tobytes())
+    else:
+        write_whole(out, images.encode(picture, 88))
+    return out
 
 
 def _info(dataset: Dataset) -> dict[str, Any]:

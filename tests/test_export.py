@@ -35,8 +35,8 @@ def load_coco(path: Path) -> COCO:
 def test_pycocotools_loads_the_export_and_finds_every_picture(
     synth: Dataset, tmp_path: Path
 ) -> None:
-    out = export.export_coco(synth.url, tmp_path / "here" / "persons.json")
-    coco = load_coco(out)
+    out = Path(export.export_coco(synth.url, str(tmp_path / "here" / "persons.json")))
+    coco = load_coco(str(out))
     assert len(coco.getImgIds()) == len(coco.getAnnIds()) == 16
     (category,) = coco.loadCats(coco.getCatIds(catNms=["person"]))
     assert category["keypoints"] == list(COCO_KEYPOINTS)
@@ -53,7 +53,7 @@ def test_pycocotools_loads_the_export_and_finds_every_picture(
 def test_exported_numbers_are_the_stored_ones_in_cocos_convention(
     synth: Dataset, tmp_path: Path
 ) -> None:
-    coco = load_coco(export.export_coco(synth.url, tmp_path / "persons.json"))
+    coco = load_coco(export.export_coco(synth.url, str(tmp_path / "persons.json")))
     shard = synth.shards[0]
     arrays = synth.store.read_arrays(shard.action_key, ["keypoints", "keypoint_visibility"])
     for row in range(shard.rows):
@@ -73,7 +73,7 @@ def test_coco_photos_survive_the_way_through_the_store_and_back(
 ) -> None:
     recipe = small_datasets.coco_recipe(shared_data, subset="mini", mini_persons=20, image_px=128)
     dataset = small_datasets.publish_coco(str(tmp_path / "set"), recipe)
-    coco = load_coco(export.export_coco(dataset.url, tmp_path / "again.json"))
+    coco = load_coco(export.export_coco(dataset.url, str(tmp_path / "again.json")))
     source = load_coco(Path(recipe.annotations))
     for image in coco.loadImgs(coco.getImgIds()):
         (after,) = coco.loadAnns(coco.getAnnIds(imgIds=[image["id"]]))
@@ -89,7 +89,7 @@ def test_coco_photos_survive_the_way_through_the_store_and_back(
 
 
 def test_opensim_loads_each_subject_and_its_motions(synth: Dataset, tmp_path: Path) -> None:
-    export.export_opensim(synth.url, tmp_path)
+    export.export_opensim(synth.url, str(tmp_path))
     found = sorted(p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.*"))
     assert len(found) == 6
     assert found[1:3] == ["subject_0000/squat.mot", "subject_0000/subject_0000.osim"]
@@ -106,7 +106,7 @@ def test_opensim_loads_each_subject_and_its_motions(synth: Dataset, tmp_path: Pa
 
 
 def test_an_exported_subject_poses_as_its_stored_markers(synth: Dataset, tmp_path: Path) -> None:
-    export.export_opensim(synth.url, tmp_path)
+    export.export_opensim(synth.url, str(tmp_path))
     shard = next(s for s in synth.shards if s.key.members == (1,) and s.key.lot == "squat")
     names = ["joints_px", "K", "T_cam_from_ground", "time"]
     arrays = synth.store.read_arrays(shard.action_key, names)
@@ -122,7 +122,7 @@ def test_an_exported_subject_poses_as_its_stored_markers(synth: Dataset, tmp_pat
 
 
 def test_a_clip_becomes_a_video_with_its_camera(synth: Dataset, tmp_path: Path) -> None:
-    export.export_video(synth.url, tmp_path)
+    export.export_video(synth.url, str(tmp_path))
     names = sorted(p.name for p in tmp_path.iterdir())
     assert names == [f"train_squat_000{i}.{suffix}" for i in (0, 1) for suffix in ("json", "mp4")]
     about = json.loads((tmp_path / "train_squat_0001.json").read_text())
@@ -145,9 +145,9 @@ def test_what_a_dataset_does_not_hold_is_said(
     recipe = small_datasets.coco_recipe(shared_data, subset="mini", mini_persons=2, image_px=64)
     photos = small_datasets.publish_coco(str(tmp_path / "photos"), recipe)
     with pytest.raises(InputError, match="no OpenSim motions"):
-        export.export_opensim(photos.url, tmp_path / "out")
+        export.export_opensim(photos.url, str(tmp_path / "out"))
     with pytest.raises(InputError, match="no clips"):
-        export.export_video(photos.url, tmp_path / "out")
+        export.export_video(photos.url, str(tmp_path / "out"))
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="cannot be written"):
-        export.export_coco(synth.url, tmp_path / "file" / "persons.json")
+        export.export_coco(synth.url, str(tmp_path / "file" / "persons.json"))

@@ -37,7 +37,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, shared_data: Path) -> Datas
 @pytest.fixture(scope="module")
 def page(synth: Dataset, tmp_path_factory: pytest.TempPathFactory) -> str:
     out = tmp_path_factory.mktemp("page") / "sub" / "preview.html"
-    assert report.preview(synth.url, out) == out
+    assert report.preview(synth.url, str(out)) == str(out)
     return out.read_text(encoding="utf-8")
 
 
@@ -68,7 +68,7 @@ def test_names_and_details_are_escaped(page: str) -> None:
 
 
 def test_every_inlined_photo_decodes(photos: Dataset, tmp_path: Path) -> None:
-    out = report.preview(photos.url, tmp_path / "page.html")
+    out = Path(report.preview(photos.url, str(tmp_path / "page.html")))
     found = re.findall(r'src="data:image/jpeg;base64,([^"]+)"', out.read_text(encoding="utf-8"))
     pictures = [images.decode(base64.b64decode(text)) for text in found]
     assert len(pictures) == 25
@@ -76,7 +76,7 @@ def test_every_inlined_photo_decodes(photos: Dataset, tmp_path: Path) -> None:
 
 
 def test_counts_are_of_the_images_that_no_split_divides(photos: Dataset, tmp_path: Path) -> None:
-    out = report.preview(photos.url, tmp_path / "page.html").read_text(encoding="utf-8")
+    out = Path(report.preview(photos.url, str(tmp_path / "page.html"))).read_text()
     every = [
         photos.store.read_arrays(shard.action_key, ["group_id"])["group_id"]
         for shard in photos.shards
@@ -98,10 +98,10 @@ def test_info_is_the_manifest_in_short(synth: Dataset, photos: Dataset) -> None:
 
 def test_a_contact_sheet_has_its_rows_and_columns(synth: Dataset, tmp_path: Path) -> None:
     for name in ("sheet.png", "sheet.jpg"):
-        path = report.contact_sheet(synth.url, tmp_path / name, rows=2, cols=5, side=64)
-        assert images.decode(path.read_bytes()).shape == (2 * 68 + 4, 5 * 68 + 4, 3)
+        path = report.contact_sheet(synth.url, str(tmp_path / name), rows=2, cols=5, side=64)
+        assert images.decode(Path(path).read_bytes()).shape == (2 * 68 + 4, 5 * 68 + 4, 3)
     with pytest.raises(InputError, match=r"sheet\.gif"):
-        report.contact_sheet(synth.url, tmp_path / "sheet.gif", rows=1, cols=1)
+        report.contact_sheet(synth.url, str(tmp_path / "sheet.gif"), rows=1, cols=1)
 
 
 def test_the_look_at_a_dataset_is_repeatable_and_shows_every_lot(synth: Dataset) -> None:
@@ -148,7 +148,7 @@ def test_a_dataset_without_a_sample_still_has_its_page(tmp_path: Path) -> None:
     nothing = Statistics(histograms={"occlusion": Histogram.of(np.empty(0), "share", 0, 1, 7)})
     receipt = small_datasets.write(str(tmp_path / "set"), key, contents, nothing)
     manifest.publish(str(tmp_path / "set"), {"kind": "coco", "name": "none"}, [receipt])
-    page = report.preview(str(tmp_path / "set"), tmp_path / "page.html").read_text()
+    page = Path(report.preview(str(tmp_path / "set"), str(tmp_path / "page.html"))).read_text()
     assert "The dataset holds no sample." in page
     assert "1 of 1 planned samples were not written" in page
     assert "no values" in page
@@ -161,7 +161,7 @@ def test_an_unreachable_dataset_and_an_unwritable_page_are_refused(
         report.info(str(tmp_path / "empty"))
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="cannot be written"):
-        report.preview(synth.url, tmp_path / "file" / "page.html")
+        report.preview(synth.url, str(tmp_path / "file" / "page.html"))
     assert sorted(p.name for p in tmp_path.iterdir() if p.name.startswith(".")) == []
 
 
@@ -171,4 +171,4 @@ def test_a_published_shard_that_is_gone_is_named(synth: Dataset, tmp_path: Path)
     lost = synth.shards[0].action_key
     shutil.rmtree(broken / "shards" / lost)
     with pytest.raises(InputError, match=lost):
-        report.preview(str(broken), tmp_path / "page.html")
+        report.preview(str(broken), str(tmp_path / "page.html"))
