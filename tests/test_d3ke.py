@@ -82,14 +82,17 @@ def test_labels_project_onto_the_same_spot_of_the_net_picture(batch: Batch) -> N
     np.testing.assert_allclose(prepared["joints_px"].numpy(), moved[..., :2], atol=1e-3)
 
 
-def test_overfits_one_batch(batch: Batch) -> None:
+@pytest.mark.parametrize(
+    ("backbone", "rate", "steps"), [("resnet18", 2e-3, 40), ("resnext50_32x4d", 5e-4, 70)]
+)
+def test_overfits_one_batch(batch: Batch, backbone: str, rate: float, steps: int) -> None:
     torch.manual_seed(0)
-    task = tiny_task()
+    task = tiny_task(backbone=backbone)
     net = task.make_net().train()
-    prepared = {name: value[:6] for name, value in task.prepare(batch, False, CPU).items()}
-    optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3)
+    prepared = {name: value[:4] for name, value in task.prepare(batch, False, CPU).items()}
+    optimiser = torch.optim.AdamW(net.parameters(), lr=rate)
     history = []
-    for _ in range(40):
+    for _ in range(steps):
         losses = task.loss(task.run(net, prepared), prepared)
         optimiser.zero_grad()
         torch.autograd.backward(losses["loss"].mean())
