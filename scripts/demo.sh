@@ -33,7 +33,7 @@ fi
 
 step "2D net: six joints as heat maps"
 "$PYTHON" -m trainers fit pose2d_resnet18 --data "$data" --to "$DEMO/pose2d" --workers 2 \
-    --set "task.input=[96, 64]" --set epochs=8 --set batch=32 --set optimiser.final=0.05
+    --set "task.input=[96, 64]" --set epochs=6 --set batch=32 --set optimiser.final=0.05
 "$PYTHON" -m trainers evaluate "$DEMO/pose2d" --data "$data" --split test
 
 step "D3KE: joint angles, markers and body scales"
