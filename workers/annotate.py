@@ -116,55 +116,69 @@ def annotate(
         raise SampleRejected(
             "person_not_visible", f"only {int(person.sum())} pixels show the person"
         )
-    index = keypoint_joints(spec)
-    keypoints = face_keypoints.copy()
-    keypoints[list(index)] = pose.joint_centres[list(index.values())]
-    joints_cam = geometry.transform_points(T, pose.joint_centres)
-    markers_cam = geometry.transform_points(T, pose.markers)
-    keypoints_cam = geometry.transform_points(T, keypoints)
-    joints_px, markers_px, keypoints_px = (
-        geometry.project(K, points) for points in (joints_cam, markers_cam, keypoints_cam)
-    )
-    joint_parts, marker_parts = _joint_parts(spec), _marker_parts(spec)
-    head = frozenset(range(1, OCCLUDER_PART))
-    keypoint_parts = [joint_parts[index[k]] if k in index else head for k in range(17)]
-    keypoint_visibility = visibility(
-        keypoints_px, keypoints_cam[:, 2], keypoint_parts, _OWN_DEPTH_M, picture
-    )
-    keypoint_visibility[:5] = visibility(
-        keypoints_px[:5], keypoints_cam[:5, 2], keypoint_parts[:5], _MARKER_DEPTH_M, picture
-    )
-    lower = keypoint_visibility[list(LOWER_INDICES)]
+    joint_parts = _joint_parts(spec)
+    keypoints = _keypoints(spec, pose, joint_parts, face_keypoints, view, picture)
+    lower = keypoints["keypoint_visibility"][list(LOWER_INDICES)]
     labelled = lower != Visibility.OUT_OF_FRAME
     if not labelled.any():
         raise SampleRejected("lower_body_outside", "no hip, knee or ankle lies in the picture")
+    skin_px = geometry.project(K, geometry.transform_points(T, vertices.astype(float)))
     return {
-        "box": _box(
-            geometry.project(K, geometry.transform_points(T, vertices.astype(float))), picture
-        ),
-        "keypoints": keypoints_px,
-        "keypoint_visibility": keypoint_visibility,
-        "keypoints_cam": keypoints_cam,
+        "box": _box(skin_px, picture),
         "A_crop_from_source": view.A_crop_from_source,
         "area": np.asarray(person.sum()),
         "K": K,
         "T_cam_from_ground": T,
         "T_ground_from_root": pose.T_ground_from_body[spec.body_names.index(spec.root_body)],
-        "joints_ground": pose.joint_centres,
-        "joints_cam": joints_cam,
-        "joints_px": joints_px,
-        "joint_visibility": visibility(
-            joints_px, joints_cam[:, 2], joint_parts, _OWN_DEPTH_M, picture
-        ),
-        "markers_ground": pose.markers,
-        "markers_cam": markers_cam,
-        "markers_px": markers_px,
-        "marker_visibility": visibility(
-            markers_px, markers_cam[:, 2], marker_parts, _MARKER_DEPTH_M, picture
-        ),
         "camera_yaw": np.asarray(view.yaw),
         "occlusion": np.asarray(np.isin(lower[labelled], _HIDDEN).mean()),
+        **keypoints,
+        **_points("joint", pose.joint_centres, joint_parts, _OWN_DEPTH_M, view, picture),
+        **_points("marker", pose.markers, _marker_parts(spec), _MARKER_DEPTH_M, view, picture),
     }
+
+
+def _points(
+    name: str,
+    ground: NDArray[np.float64],
+    parts: Sequence[frozenset[int]],
+    own_depth_m: float,
+    view: View,
+    picture: Picture,
+) -> dict[str, np.ndarray]:
+    """Returns points of the model (n, 3) in every frame, and what the picture shows of them."""
+    cam = geometry.transform_points(view.T_cam_from_ground, ground)
+    px = geometry.project(view.K, cam)
+    return {
+        f"{name}s_ground": ground,
+        f"{name}s_cam": cam,
+        f"{name}s_px": px,
+        f"{name}_visibility": visibility(px, cam[:, 2], parts, own_depth_m, picture),
+    }
+
+
+def _keypoints(
+    spec: SkeletonSpec,
+    pose: Pose,
+    joint_parts: Sequence[frozenset[int]],
+    face: NDArray[np.float64],
+    view: View,
+    picture: Picture,
+) -> dict[str, np.ndarray]:
+    """Returns COCO's keypoints: the model's joints, and of the face the points on the skin."""
+    index = keypoint_joints(spec)
+    ground = face.copy()
+    ground[list(index)] = pose.joint_centres[list(index.values())]
+    cam = geometry.transform_points(view.T_cam_from_ground, ground)
+    px = geometry.project(view.K, cam)
+    anywhere = frozenset(range(1, OCCLUDER_PART))
+    parts = [joint_parts[index[k]] if k in index else anywhere for k in range(len(ground))]
+    seen = visibility(px, cam[:, 2], parts, _OWN_DEPTH_M, picture)
+    on_skin = [k for k in range(len(ground)) if k not in index]
+    seen[on_skin] = visibility(
+        px[on_skin], cam[on_skin, 2], [anywhere] * len(on_skin), _MARKER_DEPTH_M, picture
+    )
+    return {"keypoints": px, "keypoint_visibility": seen, "keypoints_cam": cam}
 
 
 def _joint_parts(spec: SkeletonSpec) -> list[frozenset[int]]:
