@@ -11,20 +11,11 @@ from numpy.typing import NDArray
 from schemas.errors import InputError
 from schemas.skeleton import Coordinate, SkeletonSpec
 
-SCALE_LIMITS = (0.6, 1.5)
-"""Bounds of a body's scale factors: adults of 1.4 m to 2.2 m about a model of 1.7 m, and odd proportions."""
+SCALE_LIMITS = (0.5, 1.8)
+"""Bounds of a body's scale factors: our synthetic adults span 0.63 to 1.57, thickness included."""
 _TURN = np.pi
 """Where a model allows a joint more than this either way, the prediction stops here."""
 _LOWER_WORDS = ("hip", "knee", "ankle", "subtalar", "mtp")
-_FOLLOWS = {
-    "patella": "femur",
-    "talus": "calcn",
-    "toes": "calcn",
-    "radius": "ulna",
-    "scapphant": "scapula",
-    "clavphant": "clavicle",
-}
-"""Small bones that no picture measures take the scale of the bone they ride on, by the OpenSim family's names."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +36,7 @@ class Readout:
     knee: NDArray[np.bool_]
     """(a,) each side's knee flexion: the knee coordinate with the widest range."""
     groups: tuple[str, ...]
-    """Bodies that share one scale vector (g): left and right, and small bones with their carrier."""
+    """Bodies that share one scale vector (g): left and right."""
     group_of_body: NDArray[np.intp]
     """(b,)."""
     root: int
@@ -102,10 +93,8 @@ def side_and_base(name: str) -> tuple[str, str]:
 
 def _tie(bodies: tuple[str, ...]) -> tuple[tuple[str, ...], NDArray[np.intp]]:
     bases = [side_and_base(name)[1].lower() for name in bodies]
-    present = set(bases)
-    owners = [_FOLLOWS[b] if _FOLLOWS.get(b) in present else b for b in bases]
-    groups = tuple(dict.fromkeys(owners))
-    return groups, np.array([groups.index(owner) for owner in owners], dtype=np.intp)
+    groups = tuple(dict.fromkeys(bases))
+    return groups, np.array([groups.index(base) for base in bases], dtype=np.intp)
 
 
 def _driving(spec: SkeletonSpec, axes: range, joint: int) -> list[int]:
