@@ -67,11 +67,6 @@ class ShardReceipt:
     quarantine: tuple[Quarantined, ...]
     skeleton: str
 
-    @property
-    def content_digest(self) -> str:
-        """Returns the identity of the shard's bytes."""
-        return canonical_digest(self.digests)
-
 
 def canonical_json(value: Any) -> str:
     """Writes JSON with one spelling per value: sorted keys, no spaces, no NaN."""

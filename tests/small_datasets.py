@@ -13,7 +13,7 @@ from schemas.shards import Quarantined, ShardContents, ShardKey, ShardReceipt, c
 from schemas.skeleton import SkeletonSpec
 from schemas.statistics import Histogram, Statistics
 from schemas.store import Store
-from workers import coco, images, osim
+from workers import coco, images, osim, produce
 
 _CHILD = {"shoulder": "humerus", "elbow": "ulna", "wrist": "hand"}
 _CHILD |= {"hip": "femur", "knee": "tibia", "ankle": "talus"}
@@ -22,24 +22,7 @@ _CHILD |= {"hip": "femur", "knee": "tibia", "ankle": "talus"}
 def write(url: str, key: ShardKey, contents: ShardContents, statistics: Statistics) -> ShardReceipt:
     """Writes one shard and returns its receipt, as a worker does."""
     action_key = canonical_digest([str(key), *key.members])
-
-    def receipt(size: int, digests: dict[str, str]) -> ShardReceipt:
-        return ShardReceipt(
-            action_key=action_key,
-            key=key,
-            rows=len(contents.images),
-            bytes=size,
-            digests=digests,
-            statistics=statistics,
-            quarantine=contents.quarantine,
-            skeleton=contents.skeleton,
-        )
-
-    def attributes(size: int, digests: dict[str, str]) -> dict[str, Any]:
-        own = manifest.receipt_to_json(receipt(size, digests))
-        return {"receipt": own, "tables": contents.tables}
-
-    return receipt(*Store(url).write_shard(action_key, contents, attributes))
+    return produce.write(Store(url), key, action_key, contents, statistics)
 
 
 def publish_coco(url: str, recipe: CocoRecipe) -> manifest.Dataset:

@@ -112,7 +112,7 @@ def test_roll_turns_the_camera_by_its_angle() -> None:
 def test_one_followed_camera_holds_every_frame() -> None:
     still = figure().vertices
     frames = np.stack([still + np.array([0.1 * k, 0, 0.15 * k], np.float32) for k in range(6)])
-    view = scene.follow_view(Camera(margin=(1.1, 1.1), shift=0.0), S, frames, FRONT, rng(2))
+    view = scene.sample_view(Camera(margin=(1.1, 1.1), shift=0.0), S, frames, FRONT, rng(2))
     pixels = seen(view, frames.astype(np.float64)).reshape(-1, 2)
     assert pixels.min() > -0.5
     assert pixels.max() < S - 0.5

@@ -14,7 +14,7 @@ from schemas.errors import InputError
 from schemas.manifest import receipt_from_json, receipt_to_json
 from schemas.recipes import Recipe, SynthRecipe
 from schemas.shards import ShardContents, ShardKey, ShardReceipt, canonical_digest
-from schemas.skeleton import SkeletonSpec
+from schemas.statistics import Statistics
 from schemas.store import Store
 from workers import coco, osim, quality, synth
 
@@ -92,7 +92,7 @@ def produce(job: Job) -> ShardReceipt:
     """Makes and writes the job's shard whole; the receipt says what was written.
 
     Raises:
-        InputError: an input changed since the plan was made, or the store refused the write.
+        InputError: an input can no longer be read, or the store refused the write.
     """
     started = time.perf_counter()
     recipe: Recipe = TypeAdapter(Recipe).validate_python(job.recipe)
@@ -107,20 +107,20 @@ def produce(job: Job) -> ShardReceipt:
     else:
         spec = None
         contents = quality.checked(coco.make_shard(recipe, coco.load(recipe), job.key), None, None)
-    receipt = _write(store, job, contents, spec)
+    receipt = write(store, job.key, job.action_key, contents, quality.statistics(contents, spec))
     log.info("%s: %d rows in %.1f s", job.key, receipt.rows, time.perf_counter() - started)
     return receipt
 
 
-def _write(
-    store: Store, job: Job, contents: ShardContents, spec: SkeletonSpec | None
+def write(
+    store: Store, key: ShardKey, action_key: str, contents: ShardContents, statistics: Statistics
 ) -> ShardReceipt:
-    statistics = quality.statistics(contents, spec)
+    """Writes a checked shard whole, with the receipt inside it that is also returned."""
 
     def receipt_of(size: int, digests: dict[str, str]) -> ShardReceipt:
         return ShardReceipt(
-            action_key=job.action_key,
-            key=job.key,
+            action_key=action_key,
+            key=key,
             rows=len(contents.images),
             bytes=size,
             digests=digests,
@@ -132,7 +132,7 @@ def _write(
     def attributes(size: int, digests: dict[str, str]) -> dict[str, Any]:
         return {"receipt": receipt_to_json(receipt_of(size, digests)), "tables": contents.tables}
 
-    return receipt_of(*store.write_shard(job.action_key, contents, attributes))
+    return receipt_of(*store.write_shard(action_key, contents, attributes))
 
 
 def recall(url: str, action_key: str) -> ShardReceipt:

@@ -24,7 +24,6 @@ __all__ = [
     "Development",
     "View",
     "develop",
-    "follow_view",
     "sample_development",
     "sample_light",
     "sample_occluder",
@@ -72,7 +71,7 @@ def sample_view(
     Args:
         camera: ranges of the phone's place, focal length and crop.
         image_px: edge of the stored square.
-        vertices: (v, 3) the person, ground frame.
+        vertices: (v, 3) the person, ground frame; (t, v, 3) for a tripod whose crop holds every frame of a clip.
         facing: (2,) the person's front on the floor, unit (x, z).
         rng: all randomness.
 
@@ -88,17 +87,6 @@ def sample_view(
         if np.all((pixels > -0.5) & (pixels < [width - 0.5, height - 0.5])):
             break
     return _crop(shot, camera, image_px, points, rng)
-
-
-def follow_view(
-    camera: Camera,
-    image_px: int,
-    vertices: NDArray[np.float32],
-    facing: Array,
-    rng: np.random.Generator,
-) -> View:
-    """Draws one phone on a tripod whose crop holds the person of every frame: vertices (t, v, 3)."""
-    return sample_view(camera, image_px, vertices, facing, rng)
 
 
 def _sample_shot(
