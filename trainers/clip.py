@@ -64,7 +64,7 @@ def smooth(
 
 def _whole(evaluate: Evaluate, x: Tensor, rows: Tensor, smoothness: float) -> Normal:
     """Adds the bending to cost and gradient; the matrix stays that of the single frames."""
-    parts = [evaluate(x[i], i) for i in rows.split(256)] or [evaluate(x, rows)]
+    parts = [evaluate(x[i], i) for i in torch.split(rows, 256)] or [evaluate(x, rows)]
     cost, gradient, matrix = (torch.cat(part) for part in zip(*parts, strict=True))
     if len(x) < 3:
         return Normal(cost, gradient, matrix)
@@ -138,4 +138,5 @@ def _solve(blocks: Tensor, near: Tensor, far: Tensor, right: Tensor) -> Tensor:
 
 def _under(block: Tensor, factor: Tensor) -> Tensor:
     """Returns block · factor^-T."""
-    return torch.linalg.solve_triangular(factor, block.T, upper=False).T
+    turned: Tensor = torch.linalg.solve_triangular(factor, block.T, upper=False)
+    return turned.T

@@ -6,7 +6,7 @@ centres, then markers). Units m and rad; ground frame. Every sample minimises, o
     ½ Σ weight_i |point_i(q) - target_i|²
 
 which is what OpenSim's InverseKinematicsTool minimises for markers. The search (trainers/levenberg.py) needs a start
-from which it does not end in a wrong fold of a limb: `_find_starts` turns the root by a rigid fit and then lets the
+from which it does not end in a wrong fold of a limb: trainers/unfold.py turns the root by a rigid fit and then lets the
 joints in from the root outwards, each level with the points that it moves, without limits; the angles found are read
 within the limits (trainers/problem.py), and from there all coordinates are searched together, within the limits.
 """
@@ -19,31 +19,17 @@ from torch import Tensor
 
 from schemas.errors import InputError
 from trainers.clip import smooth, spread, unwrap
-from trainers.jacobian import Normal, couple, motion, normal_equations
+from trainers.jacobian import Normal, couple
 from trainers.levenberg import Minimum, minimise
-from trainers.problem import Problem, read_angles
+from trainers.problem import Problem
 from trainers.skeletal import forward_kinematics
+from trainers.targets import Points, Targets, read_start, read_targets
+from trainers.unfold import evaluate, find_starts, full_pose
 
 _CHUNK = 256
 """Samples searched together: their matrices stay in the processor's cache."""
-_STAGE_STEPS = 20
-_ROUGH = 1e-2
-"""A start need not be finer than this, rad or m."""
 _KEY = 8
 """Every so many frames of a clip one is searched from scratch."""
-
-
-class Targets(NamedTuple):
-    """Where points were seen, ground frame, m; NaN = not seen."""
-
-    markers: Tensor | None = None
-    """(n, m, 3)."""
-    joint_centres: Tensor | None = None
-    """(n, b, 3)."""
-    marker_weights: Tensor | None = None
-    """(m) or (n, m), 0 = not used; None is 1 for all."""
-    joint_weights: Tensor | None = None
-    """(b) or (n, b)."""
 
 
 class Solution(NamedTuple):
@@ -63,19 +49,6 @@ class Solution(NamedTuple):
     """(n) steps of the last search, without those that found its start."""
 
 
-class _Points(NamedTuple):
-    targets: Tensor
-    """(n, p, 3), finite."""
-    weights: Tensor
-    """(n, p), 0 where not seen."""
-    scale: Tensor | None
-    """(n, b, 3)."""
-
-    def pick(self, rows: Tensor | slice) -> "_Points":
-        scale = None if self.scale is None else self.scale[rows]
-        return _Points(self.targets[rows], self.weights[rows], scale)
-
-
 def inverse_kinematics(
     problem: Problem,
     targets: Targets,
@@ -84,8 +57,8 @@ def inverse_kinematics(
     start: Tensor | None = None,
     clip: bool = False,
     smoothness: float = 0.0,
-    retries: int = 2,
-    accept: float = 0.02,
+    retries: int = 3,
+    accept: float = 0.01,
     iterations: int = 100,
     tolerance: float = 1e-6,
 ) -> Solution:
@@ -112,16 +85,16 @@ def inverse_kinematics(
     Raises:
         InputError: shapes that do not fit the skeleton, no targets, bad weights or scales, smoothness without clip.
     """
-    if smoothness and not clip or smoothness < 0:
+    if smoothness < 0 or (smoothness and not clip):
         raise InputError(
             f"smoothness={smoothness:g}",
             "smooths consecutive frames",
             "Give clip=True, and 0 or more",
         )
-    points = _read(problem, targets, scale)
+    points = read_targets(problem, targets, scale)
     search = _Search(problem, points, iterations, tolerance)
     if start is not None:
-        found = search.refine(_read_start(problem, start, len(points.targets)))
+        found = search.refine(read_start(problem, start, len(points.targets)))
     elif clip:
         found = _follow(search, retries, accept)
     else:
@@ -136,15 +109,13 @@ def inverse_kinematics(
 class _Search:
     """Searches for the unknowns of all samples, a chunk at a time."""
 
-    def __init__(
-        self, problem: Problem, points: _Points, iterations: int, tolerance: float
-    ) -> None:
+    def __init__(self, problem: Problem, points: Points, iterations: int, tolerance: float) -> None:
         self.problem, self.points = problem, points
         self.iterations, self.tolerance = iterations, tolerance
 
     def evaluate(self, x: Tensor, rows: Tensor) -> Normal:
         """Returns the cost of some samples and its derivatives."""
-        return _evaluate(self.problem, self.points.pick(rows), x)
+        return evaluate(self.problem, self.points.pick(rows), x)
 
     def refine(self, start: Tensor) -> Minimum:
         """Searches within the limits."""
@@ -163,14 +134,14 @@ class _Search:
         return (2 * cost / self.points.weights.sum(1)).sqrt()
 
     def _settle(self, retries: int, accept: float) -> Minimum:
-        best = self.refine(_find_starts(self.problem, self.points, 0))
+        best = self.refine(find_starts(self.problem, self.points, 0))
         for attempt in range(1, retries + 1):
             rows = torch.nonzero(self.rms(best.cost) > accept)[:, 0]
             if not len(rows):
                 break
             again = self.part(rows)
             best = better(
-                best, rows, again.refine(_find_starts(self.problem, again.points, attempt))
+                best, rows, again.refine(find_starts(self.problem, again.points, attempt))
             )
         return best
 
@@ -213,87 +184,8 @@ def _follow(search: _Search, retries: int, accept: float) -> Minimum:
     return found._replace(x=unwrap(found.x, endless))
 
 
-def _evaluate(problem: Problem, points: _Points, x: Tensor) -> Normal:
-    moved = motion(problem.structure, problem.movers, _full(problem, x), points.scale)
-    return normal_equations(problem.movers, moved, points.targets, points.weights)
-
-
-def _full(problem: Problem, x: Tensor) -> Tensor:
-    return problem.default.expand(len(x), -1).index_copy(1, problem.movers.unknowns, x)
-
-
-def _find_starts(problem: Problem, points: _Points, attempt: int) -> Tensor:
-    """Returns (n, u): the root by a rigid fit, then level after level from the root outwards, without limits."""
-    x = _turn_root(problem, points, _base(problem, attempt))
-    endless = torch.full_like(problem.high, torch.inf)
-    for stage in range(int(problem.stage.max()) + 1):
-        if not (problem.stage == stage).any():
-            continue
-        now = points._replace(weights=points.weights * (problem.stage <= stage))
-
-        def evaluate(x: Tensor, rows: Tensor, now: _Points = now) -> Normal:
-            return _evaluate(problem, now.pick(rows), x)
-
-        found = minimise(evaluate, x, -endless, endless, _STAGE_STEPS, _ROUGH)
-        x = read_angles(problem.aliases, found.x)
-    return x
-
-
-def _base(problem: Problem, attempt: int) -> Tensor:
-    """Returns the pose (u) that an attempt unfolds from: the default, then poses strewn over the limits."""
-    default = problem.default[problem.movers.unknowns]
-    span = problem.high - problem.low
-    if attempt == 0:
-        return default
-    share = torch.rand(
-        len(default), dtype=default.dtype, generator=torch.Generator().manual_seed(attempt)
-    ).to(default.device)
-    return torch.where(span.isfinite(), problem.low + share * span, default)
-
-
-def _turn_root(problem: Problem, points: _Points, base: Tensor) -> Tensor:
-    """Turns the root from the base pose (u) to the grid's turn that is nearest to the rigid fit's."""
-    count = len(points.targets)
-    if points.scale is None:
-        pose = forward_kinematics(problem.structure, _full(problem, base[None]))
-    else:
-        pose = forward_kinematics(
-            problem.structure, _full(problem, base.expand(count, -1)), points.scale
-        )
-    places = torch.cat([pose.joint_centres, pose.markers], dim=1).expand(count, -1, -1)
-    R_root = pose.T_ground_from_body[:, problem.root, :3, :3]
-    R_wanted = _rigid_fit(problem, places, points) @ R_root
-    likeness = torch.einsum("gij,nij->ng", problem.turn_rotations, R_wanted)
-    default = problem.default[problem.movers.unknowns]
-    return base + (problem.turn_starts - default)[likeness.argmax(1)]
-
-
-def _rigid_fit(problem: Problem, places: Tensor, points: _Points) -> Tensor:
-    """Returns the rotations (n, 3, 3) that best take the places to the targets (Kabsch 1976).
-
-    By the points that only the root moves, where they suffice; by all elsewhere.
-    """
-    near = points.weights * (problem.stage == 0)
-    every = points.weights * (problem.stage >= 0)
-    own, spread_out = _covariance(places, points.targets, near)
-    whole, _ = _covariance(places, points.targets, every)
-    u, _, vt = torch.linalg.svd(torch.where(spread_out[:, None, None], own, whole))
-    flip = torch.ones_like(u[:, 0])
-    flip[:, 2] = torch.sign(torch.linalg.det(u @ vt))
-    return u @ (flip[:, :, None] * vt)
-
-
-def _covariance(places: Tensor, targets: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the weighted covariance (n, 3, 3), targets by places, and whether the places span a plane (n)."""
-    share = (weights / weights.sum(1, keepdim=True).clamp_min(1e-12))[..., None]
-    a = places - (share * places).sum(1, keepdim=True)
-    b = targets - (share * targets).sum(1, keepdim=True)
-    spans = torch.linalg.eigvalsh((share * a).transpose(1, 2) @ a)
-    return (share * b).transpose(1, 2) @ a, spans[:, 1] > 1e-3 * spans[:, 2].clamp_min(1e-9)
-
-
-def _report(problem: Problem, points: _Points, found: Minimum) -> Solution:
-    q = couple(problem.structure, _full(problem, found.x), points.scale)
+def _report(problem: Problem, points: Points, found: Minimum) -> Solution:
+    q = couple(problem.structure, full_pose(problem, found.x), points.scale)
     pose = forward_kinematics(problem.structure, q, points.scale)
     places = torch.cat([pose.joint_centres, pose.markers], dim=1)
     seen = points.weights > 0
@@ -309,74 +201,3 @@ def _report(problem: Problem, points: _Points, found: Minimum) -> Solution:
         converged=found.converged & seen.any(1),
         iterations=found.iterations,
     )
-
-
-def _read(problem: Problem, targets: Targets, scale: Tensor | None) -> _Points:
-    """Lays joint centres and markers end to end; what is not seen gets weight 0."""
-    bodies = len(problem.structure.parents)
-    sizes = (bodies, len(problem.stage) - bodies)
-    given = (targets.joint_centres, targets.markers)
-    known = [t for t in given if t is not None]
-    if not known:
-        raise InputError("targets", "name no points", "Give markers or joint_centres")
-    count = len(known[0])
-    places, weights = [], []
-    kinds = (targets.joint_weights, targets.marker_weights)
-    names = ("joint_centres", "markers")
-    for name, part, weight, size in zip(names, given, kinds, sizes, strict=True):
-        place, weight = _read_kind(problem, name, part, weight, (count, size))
-        places.append(place)
-        weights.append(weight)
-    place, weight = torch.cat(places, dim=1), torch.cat(weights, dim=1)
-    seen = place.isfinite().all(2)
-    weight = torch.where(seen, weight, 0.0)
-    return _Points(
-        torch.where(weight[..., None] > 0, place, 0.0),
-        weight,
-        _read_scale(scale, count, bodies, problem),
-    )
-
-
-def _read_kind(
-    problem: Problem, name: str, part: Tensor | None, weight: Tensor | None, shape: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
-    like = problem.default
-    if part is None:
-        return like.new_full((*shape, 3), torch.nan), like.new_zeros(shape)
-    if part.shape != (*shape, 3):
-        raise InputError(
-            f"{name} of shape {tuple(part.shape)}",
-            f"are not {shape[0]} x {shape[1]} points of the skeleton",
-            "Give all of the skeleton's, in its order; NaN for what is missing",
-        )
-    weight = like.new_ones(shape) if weight is None else weight.to(like)
-    if weight.shape not in (shape, shape[1:]) or not (weight.isfinite() & (weight >= 0)).all():
-        raise InputError(
-            f"weights of {name}, shape {tuple(weight.shape)}",
-            "are not one number from 0 on per point",
-            "Give one per point, or one per sample and point",
-        )
-    return part.to(like), weight.expand(shape)
-
-
-def _read_scale(scale: Tensor | None, count: int, bodies: int, problem: Problem) -> Tensor | None:
-    if scale is None:
-        return None
-    if scale.shape not in ((bodies, 3), (count, bodies, 3)) or not (scale > 0).all():
-        raise InputError(
-            f"scale of shape {tuple(scale.shape)}",
-            f"is not {bodies} x 3 positive numbers, for all samples or each",
-            "Give one factor per body and axis",
-        )
-    return scale.to(problem.default).expand(count, -1, -1)
-
-
-def _read_start(problem: Problem, start: Tensor, count: int) -> Tensor:
-    size = len(problem.default)
-    if start.shape not in ((size,), (count, size)) or not start.isfinite().all():
-        raise InputError(
-            f"start of shape {tuple(start.shape)}",
-            f"is not {size} finite coordinates, for all samples or each",
-            "Give a pose in the order of the skeleton's coordinates",
-        )
-    return start.to(problem.default).expand(count, -1)[:, problem.movers.unknowns]
