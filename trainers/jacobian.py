@@ -145,7 +145,7 @@ def motion(structure: Structure, movers: Movers, q: Tensor, scale: Tensor | None
     points = _points(structure, ground, scales).permute(1, 2, 0)
     parts = torch.stack([torch.ones_like(angles), angles.cos(), angles.sin()], dim=2)
     products = (parts[:, 0, :, None] * parts[:, 1, None, :]).flatten(1, 2)
-    turns = (movers.first_turns @ products).view(-1, 3, 3, q.shape[0])
+    turns = (movers.first_turns @ products).view(len(parts), 3, 3, q.shape[0])
     slides = structure.directions.transpose(1, 2)[..., None].expand(-1, -1, -1, q.shape[0])
     axes = torch.cat([turns, slides], dim=1).flatten(0, 1)[movers.rows] * slopes[:, None]
     joints = movers.rows // 6
@@ -224,13 +224,13 @@ def normal_equations(movers: Movers, moved: Motion, targets: Tensor, weights: Te
     second = torch.stack([x * x, y * y, z * z, x * y, x * z, y * z], dim=1) * w
     parts = torch.cat([w, first, second, force, torch.linalg.cross(arm, force, dim=1)], dim=1)
     sums = (movers.beyond @ parts.flatten(1)).view(len(movers.beyond), 16, -1)
-    mass, first, second, force, torque = torch.split(sums, (1, 3, 6, 3, 3), dim=1)
+    mass, first, second, force, torque = torch.split(sums, [1, 3, 6, 3, 3], dim=1)
     turn, move = twists[:, :3], twists[:, 3:]
     move = move + torch.linalg.cross(turn, centre.expand_as(turn), dim=1)
     gradient = (turn * torque + move * force).sum(1)
     xx, yy, zz, xy, xz, yz = second.unbind(1)
     rows = [yy + zz, -xy, -xz, -xy, xx + zz, -yz, -xz, -yz, xx + yy]
-    inertia = torch.stack(rows, dim=1).view(-1, 3, 3, turn.shape[2])
+    inertia = torch.stack(rows, dim=1).view(len(turn), 3, 3, turn.shape[2])
     angular = (inertia * turn[:, None]).sum(2) + torch.linalg.cross(first, move, dim=1)
     linear = mass * move + torch.linalg.cross(turn, first, dim=1)
     momentum = torch.cat([angular, linear], dim=1).permute(2, 0, 1)
@@ -259,5 +259,5 @@ def point_jacobian(movers: Movers, moved: Motion) -> Tensor:
     )
     speed = (speed + move) * movers.beyond[:, :, None, None]
     result = speed.new_zeros(len(movers.unknowns), *speed.shape[1:])
-    result = result.index_add(0, movers.pair_unknown, speed)
+    result = torch.index_add(result, 0, movers.pair_unknown, speed)
     return result.permute(3, 1, 2, 0)
