@@ -82,7 +82,8 @@ def _step(normal: Normal, held: Tensor, smoothness: float, damping: float) -> Te
     count, free = len(held), (~held).to(normal.gradient)
     band = _bending(count, free)
     diagonal = normal.matrix.diagonal(dim1=1, dim2=2)
-    floor = 1e-3 * diagonal.amax((0, 1)).clamp_min(1e-12)
+    most = diagonal.amax((0, 1))
+    floor = 1e-3 * torch.where(most > 0, most, 1.0)
     own = normal.matrix * free[:, :, None] * free[:, None]
     added = (
         smoothness * band[0][:, None] * free + damping * diagonal.clamp_min(floor) + held * floor

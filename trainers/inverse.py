@@ -7,8 +7,8 @@ centres, then markers). Units m and rad; ground frame. Every sample minimises, o
 
 which is what OpenSim's InverseKinematicsTool minimises for markers. The search (trainers/levenberg.py) needs a start
 from which it does not end in a wrong fold of a limb: trainers/unfold.py turns the root by a rigid fit and then lets the
-joints in from the root outwards, each level with the points that it moves, without limits; the angles found are read
-within the limits (trainers/problem.py), and from there all coordinates are searched together, within the limits.
+joints in from the root outwards, each level with the points that it moves; the angles found are read within the limits
+(trainers/problem.py), and from there all coordinates are searched together, within the limits.
 """
 
 from collections.abc import Iterator
@@ -49,6 +49,7 @@ class Solution(NamedTuple):
     """(n) steps of the last search, without those that found its start."""
 
 
+@torch.no_grad()
 def inverse_kinematics(
     problem: Problem,
     targets: Targets,

@@ -56,6 +56,7 @@ class _Factors(NamedTuple):
     """(k) the factor that each follows; its own for those of the root."""
 
 
+@torch.no_grad()
 def fit_scale(
     spec: SkeletonSpec,
     markers: Tensor,

@@ -1,10 +1,11 @@
-"""Where inverse kinematics starts: the root by a rigid fit, then joint after joint outwards, without limits.
+"""Where inverse kinematics starts: the root by a rigid fit, then joint after joint outwards.
 
 Dims: n = sample, u = unknown, p = point (joint centres, then markers). Units m and rad; ground frame.
 
 From the default pose alone about a third of all poses end in a wrong fold: an arm behind the wrong limit. Level by
-level each joint has only to turn its own bone to its own points, which has few wrong answers, and without limits it can
-turn there either way; the angles are then read within the limits.
+level each joint has only to turn its own bone to its own points, which has few wrong answers. Plain angles may leave
+their limits meanwhile, so that a joint can turn there either way; they are then read within the limits. Coordinates of
+splines, translations and couplers keep theirs.
 """
 
 import torch
@@ -33,9 +34,11 @@ def full_pose(problem: Problem, x: Tensor) -> Tensor:
 
 
 def find_starts(problem: Problem, points: Points, attempt: int) -> Tensor:
-    """Returns (n, u): the root by a rigid fit, then level after level from the root outwards, without limits."""
+    """Returns (n, u): the root by a rigid fit, then level after level from the root outwards."""
     x = _turn_root(problem, points, _base(problem, attempt))
-    endless = torch.full_like(problem.high, torch.inf)
+    periodic = problem.aliases.periodic
+    low = problem.low.masked_fill(periodic, -torch.inf)
+    high = problem.high.masked_fill(periodic, torch.inf)
     for stage in range(int(problem.stage.max()) + 1):
         if not (problem.stage == stage).any():
             continue
@@ -44,7 +47,7 @@ def find_starts(problem: Problem, points: Points, attempt: int) -> Tensor:
         def staged(x: Tensor, rows: Tensor, now: Points = now) -> Normal:
             return evaluate(problem, now.pick(rows), x)
 
-        found = minimise(staged, x, -endless, endless, _STEPS, _ROUGH)
+        found = minimise(staged, x, low, high, _STEPS, _ROUGH)
         x = read_angles(problem.aliases, found.x)
     return x
 
