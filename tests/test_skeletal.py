@@ -151,7 +151,7 @@ class TestModule:
         net = torch.nn.ModuleDict({"layer": SkeletalLayer(read_skeleton(zoo.ALL["Free"]))}).double()
         layer = net["layer"]
         assert isinstance(layer, SkeletalLayer)
-        assert layer.structure.rotation.dtype == torch.float64
+        assert layer.structure.carries.dtype == torch.float64
 
     def test_model_without_markers(self, request: pytest.FixtureRequest) -> None:
         spec = read_skeleton(read("pose2sim/Model_Pose2Sim_simple", request))

@@ -1,12 +1,12 @@
 """Forward kinematics of a SkeletonSpec in torch: all joints at once, differentiable in q and in the body scales.
 
-Dims: n = batch, c = coordinate, b = body (= joint), p = point (joint centres, then markers), f = curve, k = break.
-Units m and rad; ground frame. Inside, the batch is the last dim, so that every product of small matrices is one
-elementwise pass over contiguous numbers. The model is that of schemas/skeleton.py:
+Dims: n = batch, c = coordinate, b = body (= joint), m = marker, e = argument, f = curve, k = break. Units m and rad;
+ground frame. The model is that of schemas/skeleton.py:
 
     T_P_from_B = T_P_from_F · [R1 R2 R3 | Σ axis_i · value_i] · inverse(T_B_from_M)
 
-The constants, and why one matrix product poses all joints, are in trainers/structure.py.
+The constants are in trainers/structure.py, the products down the tree and the gradients back up in trainers/chain.py.
+Here coordinates become the arguments of the axes.
 """
 
 from collections.abc import Callable
@@ -16,11 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from schemas.skeleton import SkeletonSpec
+from trainers.chain import Chain
 from trainers.structure import Curves, Structure, structure_of
 
 
 class Kinematics(NamedTuple):
-    """Where everything is, ground frame, m."""
+    """Where everything is, ground frame, m. In memory the batch lies last."""
 
     T_ground_from_body: Tensor
     """(n, b, 4, 4)."""
@@ -31,7 +32,7 @@ class Kinematics(NamedTuple):
 
 
 def forward_kinematics(structure: Structure, q: Tensor, scale: Tensor | None = None) -> Kinematics:
-    """Poses a batch.
+    """Poses a batch; differentiable once.
 
     Args:
         structure: from `structure_of`, of q's dtype and device.
@@ -40,86 +41,43 @@ def forward_kinematics(structure: Structure, q: Tensor, scale: Tensor | None = N
             as it is (which ones do too, unless a joint translates along an oblique axis: OpenSim multiplies
             such a translation by |direction| · scale, which is not 1).
     """
-    if scale is None:
-        scales = q.new_ones(()).expand(len(structure.parents) + 1, 3, 1)
-        angles, values = _axis_values(structure, q, scales)
-    else:
-        scales = nn.functional.pad(scale.permute(1, 2, 0), (0, 0, 0, 0, 1, 0), value=1.0)
-        angles, values = _axis_values(structure, q, scales)
-        values = values * (structure.stretch @ scales[structure.parents] + structure.rigid)
-    local = _local_transforms(structure, angles, values, scales)
-    ground = _chain(structure, local)
-    points = _points(structure, ground, scales)
-    bodies = len(structure.parents)
-    return Kinematics(
-        _homogeneous(ground[1:]), points[:, :bodies].contiguous(), points[:, bodies:].contiguous()
-    )
+    scales = None if scale is None else _scales(scale)
+    given = arguments(structure, q.T.contiguous(), scales)
+    T, points = Chain.apply(structure, given, scales)  # type: ignore[no-untyped-call]
+    centres, markers = points.tensor_split([structure.carries.shape[1]], dim=1)
+    return Kinematics(T.permute(3, 2, 1, 0), centres.permute(2, 1, 0), markers.permute(2, 1, 0))
 
 
-def _evaluate(curves: Curves, q: Tensor) -> Tensor:
-    """Returns the curves' values (f, n) at q (c, n)."""
-    x = q[curves.source]
-    piece = (x[:, None] >= curves.breaks).sum(1) + curves.first
-    at = x - curves.origins[piece]
-    value = curves.coefficients[-1][piece]
-    for coefficients in reversed(curves.coefficients[:-1].unbind(0)):
-        value = torch.addcmul(coefficients[piece], value, at)
-    return value
+def _scales(scale: Tensor) -> Tensor:
+    """Returns (3, 1 + b, n), ground's 1 first."""
+    return nn.functional.pad(scale.permute(2, 1, 0), (0, 0, 1, 0), value=1.0)
 
 
-def _axis_values(structure: Structure, q: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the rotations (b, 3, n) and translations (b, 3, n) along all axes."""
-    q = q.T
-    for coupler, parents, stretch, rigid in structure.couplers:
-        factor = (stretch * scales[parents]).sum(1) + rigid
-        q = q.index_copy(0, coupler.target, _evaluate(coupler, q) * factor)
-    values = torch.addmm(structure.intercepts, structure.slopes, q)
+def arguments(structure: Structure, q: Tensor, scales: Tensor | None) -> Tensor:
+    """Returns coupled coordinates and the bent curves' values (e, n) from q (c, n)."""
+    for coupler in structure.couplers:
+        value = evaluate(coupler.curves, q)
+        if scales is not None:
+            factor = (coupler.weights * scales.index_select(1, coupler.scale)).sum(
+                0
+            ) + coupler.rigid
+            value = value * factor
+        q = q.index_copy(0, coupler.target, value)
     if len(structure.curves.source):
-        values = values.index_copy(0, structure.curves.target, _evaluate(structure.curves, q))
-    values = values.view(len(structure.parents), 6, q.shape[1])
-    return values[:, :3], values[:, 3:]
+        q = torch.cat([q, evaluate(structure.curves, q)])
+    return q
 
 
-def _local_transforms(s: Structure, angles: Tensor, values: Tensor, scales: Tensor) -> Tensor:
-    """Returns T_parent_from_body (b, 3, 4, n)."""
-    parts = torch.stack([torch.ones_like(angles), angles.cos(), angles.sin()], dim=2)
-    one, two, three = parts.unbind(1)
-    products = one[:, :, None, None] * two[:, None, :, None] * three[:, None, None, :]
-    rotation = (s.rotation @ products.flatten(1, 3)).view(len(s.parents), 3, 3, angles.shape[2])
-    parent_scales = scales[s.parents]
-    moved = s.directions @ values
-    outer, inner = s.parent_origin @ parent_scales, s.child_origin @ scales[1:]
-    origin = outer + moved - (rotation * inner[:, None]).sum(2)
-    return torch.cat([rotation, origin[:, :, None]], dim=2)
-
-
-def _chain(structure: Structure, local: Tensor) -> Tensor:
-    """Returns T_ground_from_body (1 + b, 3, 4, n), ground first: one product per tree level."""
-    ground = torch.eye(3, 4, dtype=local.dtype, device=local.device)[None, :, :, None]
-    ground = ground.expand(1, 3, 4, local.shape[3])
-    levels = [ground]
-    for bodies, above in structure.levels:
-        own, base = local[bodies], levels[-1][above]
-        turned = base[:, :, 0:1] * own[:, 0:1]
-        turned = torch.addcmul(turned, base[:, :, 1:2], own[:, 1:2])
-        turned = torch.addcmul(turned, base[:, :, 2:3], own[:, 2:3])
-        levels.append(torch.cat([turned[:, :, :3], turned[:, :, 3:] + base[:, :, 3:]], dim=2))
-    return torch.cat([ground, torch.cat(levels[1:])[structure.order]])
-
-
-def _points(structure: Structure, ground: Tensor, scales: Tensor) -> Tensor:
-    """Returns joint centres, then markers (n, p, 3)."""
-    inner = structure.point_origin @ scales[structure.point_bodies]
-    T = ground[structure.point_bodies]
-    points = (T[:, :, :3] * inner[:, None]).sum(2) + T[:, :, 3]
-    return points.permute(2, 0, 1)
-
-
-def _homogeneous(transforms: Tensor) -> Tensor:
-    """Adds the last row to (b, 3, 4, n) and puts the batch first."""
-    row = torch.eye(4, dtype=transforms.dtype, device=transforms.device)[3:, :, None]
-    full = torch.cat([transforms, row.expand(len(transforms), 1, 4, transforms.shape[3])], dim=1)
-    return full.permute(3, 0, 1, 2).contiguous()
+def evaluate(curves: Curves, q: Tensor) -> Tensor:
+    """Returns the curves' values (f, n) at q (c, n)."""
+    x = q.index_select(0, curves.source)
+    piece = torch.searchsorted(curves.breaks, x.detach(), right=True) + curves.first
+    at = x - curves.origins[piece]
+    coefficients = curves.coefficients[:, piece]
+    value = coefficients[-1]
+    for power in reversed(range(len(coefficients) - 1)):
+        value = torch.addcmul(coefficients[power], value, at)
+    return value
 
 
 class SkeletalLayer(nn.Module):

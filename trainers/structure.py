@@ -1,12 +1,19 @@
 """The constants of a skeleton, as the tensors that forward kinematics multiplies with.
 
-Dims: b = body (= joint), c = coordinate, p = point (joint centres, then markers), f = curve, k = break, d = degree.
-Units m and rad; the joint model and its frames are those of schemas/skeleton.py.
+Dims: b = body (= joint), c = coordinate, e = argument, t = turning body, s = slide, v = vector, p = point (joint
+centres, then markers), f = curve, k = break, d = degree. Units m and rad; joints and frames are those of
+schemas/skeleton.py. Bodies and joints count from 0 in the spec's order; "body + 1" leaves 0 to ground.
 
-Each R_i = A + cos·B + sin·C with constant matrices (Rodrigues), so R_P_from_F R1 R2 R3 R_B_from_M^T is one constant
-27 x 9 matrix per joint times the 27 products of (1, cos, sin) of its three angles: one batched product for all joints.
+An *argument* is what an axis is a straight line of: a coordinate, or the value of a bent curve. A body *turns* if one
+of its joint's rotations moves; the rotation of a body that is *still* is a constant times that of the nearest turning
+body below it, its *anchor*, so that still bodies are no step of the chain. A *slide* is a translation axis that is not
+always zero.
+
+By Rodrigues a turn is A + cos·B + sin·C with constant matrices, so two of them with the frame before are one constant
+9 x 9 matrix times the 9 products of (1, cos, sin) of two angles: one batched product for all joints.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -19,6 +26,8 @@ from schemas.curves import Curve
 from schemas.skeleton import Axis, Joint, Offset, SkeletonSpec, Vec3, compose
 
 Array = NDArray[np.float64]
+Number = Callable[[object], Tensor]
+Index = Callable[[object], Tensor]
 
 
 class Curves(NamedTuple):
@@ -26,10 +35,8 @@ class Curves(NamedTuple):
 
     source: Tensor
     """(f) coordinate."""
-    target: Tensor
-    """(f) row that the values replace."""
     breaks: Tensor
-    """(f, k, 1), filled up with +inf."""
+    """(f, k), filled up with +inf."""
     origins: Tensor
     """(f · (k + 1))."""
     coefficients: Tensor
@@ -38,40 +45,100 @@ class Curves(NamedTuple):
     """(f, 1) place of each curve's first piece."""
 
 
+class Couplers(NamedTuple):
+    """Coupled coordinates whose couplers need only coordinates that are already set."""
+
+    target: Tensor
+    """(f) coordinate."""
+    curves: Curves
+    scale: Tensor
+    """(f) scale that multiplies the value."""
+    weights: Tensor
+    """(3, f, 1) of that scale's components."""
+    rigid: Tensor
+    """(f, 1): 1 for those that do not scale, else 0."""
+
+
+class Lines(NamedTuple):
+    """Axis values: slope · argument + intercept."""
+
+    source: Tensor
+    """(r) argument."""
+    slope: Tensor
+    """(r, 1)."""
+    intercept: Tensor
+    """(r, 1)."""
+
+
+class Slides(NamedTuple):
+    """Translations along axes."""
+
+    lines: Lines
+    joint: Tensor
+    """(s)."""
+    direction: Tensor
+    """(3, s, 1), parent body."""
+    scale: Tensor
+    """(s) that of the parent body."""
+    stretch: Tensor
+    """(3, s, 1): |direction| in the joint's frame where the axis scales, else 0."""
+    rigid: Tensor
+    """(s, 1): 1 where it does not scale, else 0."""
+
+
+class Vectors(NamedTuple):
+    """Vectors fixed in bodies: all joints' origins in parents, then joint origins in children, then markers."""
+
+    body: Tensor
+    """(v) body + 1: whose frame the vector is in, and whose scale multiplies it."""
+    unscaled: Tensor
+    """(3, v, 1)."""
+    by_scale: Tensor
+    """(3, 3, v, 1), columns first: times the scale it is the scaled vector; where all are diagonal, (3, v, 1)."""
+
+
 class Structure(NamedTuple):
     """The constants of a skeleton, tensors of one dtype and device."""
 
-    couplers: tuple[tuple[Curves, Tensor, Tensor, Tensor], ...]
-    """Each depends only on coordinates that earlier ones have set. With the curves, for those that scale: parent
-    body + 1 (f) and the weights (f, 3, 1) of its scale; then 1 (f, 1) for those that do not."""
-    slopes: Tensor
-    """(6b, c): the straight-line axes."""
-    intercepts: Tensor
-    """(6b, 1)."""
+    couplers: tuple[Couplers, ...]
     curves: Curves
-    """The bent axes."""
-    rotation: Tensor
-    """(b, 9, 27)."""
-    directions: Tensor
-    """(b, 3, 3): translation axes in the parent body, columns."""
-    stretch: Tensor
-    """(b, 3, 3): |direction| of the translations that scale, rows; zero rows elsewhere."""
-    rigid: Tensor
-    """(b, 3, 1): 1 for translations that do not scale, else 0."""
-    parent_origin: Tensor
-    """(b, 3, 3): times the parent's scale (3) gives the joint's origin in the parent."""
-    child_origin: Tensor
-    """(b, 3, 3): times the body's own scale gives the joint's origin in the body."""
-    parents: Tensor
-    """(b) parent + 1; 0 is ground."""
-    levels: tuple[tuple[Tensor, Tensor], ...]
-    """Per tree level: its bodies, and where their parents lie in the level above."""
-    order: Tensor
-    """(b) places of the bodies in the levels laid end to end."""
-    point_bodies: Tensor
-    """(p) body + 1; 0 is ground."""
-    point_origin: Tensor
-    """(p, 3, 3): times its body's scale gives the point in the body."""
+    """The bent axes; their values are the arguments after the coordinates."""
+    turns: Lines
+    """First turns of all turning bodies, then second, then third ones; those that stand still have slope 0."""
+    first_two: Tensor
+    """(t, 9, 9): rows first, R_anchor_from_F · R1 · R2 for each product of (1, cos, sin) of the two angles."""
+    third: Tensor
+    """(t, 9, 3): rows first, R3 · R_M_from_body for each of (1, cos, sin) of the third angle."""
+    axes: tuple[Tensor, ...]
+    """(t, 3, 1), (t, 3, 3), (t, 3, 9): the turns' axes in the parent body, for each product of the turns before."""
+    turning: Tensor
+    """(t) bodies, by depth."""
+    even: Tensor
+    """Places, among the turning bodies, of those of even depth."""
+    even_anchor: Tensor
+    """Places, among the turning bodies, of their anchors."""
+    levels: tuple[Tensor, ...]
+    """Per even depth: where, in the even depth before, the anchors of its bodies' anchors are. Ground is depth 0."""
+    odd: Tensor
+    """Places, among the turning bodies, of those of odd depth."""
+    odd_anchor: Tensor
+    """Places, among ground and the bodies of even depth, of their anchors."""
+    anchor: Tensor
+    """(1 + b) per body + 1: the place of its anchor among ground, the bodies of even depth, those of odd depth."""
+    still: Tensor
+    """(w) body + 1."""
+    still_rotation: Tensor
+    """(3, 3, w, 1): R_anchor_from_body of the still bodies, rows first."""
+    slides: Slides
+    vectors: Vectors
+    inner: Tensor
+    """Joints whose origin is not that of their child; the vectors between all joints' and the markers' are theirs."""
+    base: Tensor
+    """(p) body + 1 at whose origin the point's vector starts: of a joint its parent, of a marker its own."""
+    owner: Tensor
+    """(p) body + 1 that the point moves with: of a joint its child, of a marker its own."""
+    carries: Tensor
+    """(1 + b, b): 1 where the column's body carries the row's, or is it; ground's row, the first, is 0."""
 
 
 def structure_of(
@@ -83,102 +150,148 @@ def structure_of(
         return torch.as_tensor(np.asarray(value, dtype=np.float64)).to(device, dtype)
 
     def index(value: object) -> Tensor:
-        return torch.as_tensor(np.asarray(value, dtype=np.int64)).to(device)
+        return torch.as_tensor(np.asarray(value, dtype=np.int64).reshape(-1)).to(device)
 
-    slopes, intercepts, bent = _split_axes(spec)
-    frames = [(compose(j.parent_frames), compose(j.child_frames)) for j in spec.joints]
-    points = _point_constants(spec)
-    moves = np.array([[a.direction for a in j.axes[3:]] for j in spec.joints])
-    scaling = np.array([[a.scales for a in j.axes[3:]] for j in spec.joints])[:, :, None]
-    scaling &= np.array(spec.parents)[:, None, None] >= 0  # ground has no scale
-    levels, order = _levels(spec)
+    chain = _Chain(spec)
+    arguments = _Arguments(spec)
+    turns = [spec.joints[i].axes[k] for k in range(3) for i in chain.turning]
+    turned = [turns_of(spec.joints[i]) for i in chain.turning]
+    fixed = [chain.fixed[spec.parents[i]] for i in chain.turning]
+    turn_lines = _lines([arguments.line(axis) for axis in turns], number, index)
+    slides = _slides(spec, arguments, number, index)
+    outer = [compose(joint.parent_frames)[1] for joint in spec.joints]
+    inner = [compose(joint.child_frames)[1] for joint in spec.joints]
+    shifted = [i for i, S in enumerate(inner) if S.any()]
+    markers = _markers(spec)
+    vectors = [*zip(spec.parents, outer, strict=True), *((i, inner[i]) for i in shifted), *markers]
     return Structure(
-        couplers=tuple(
-            (
-                _curves(group, number, index),
-                index([spec.coupler_scale[i][0] + 1 for _, i, _ in group]),
-                number([spec.coupler_scale[i][1] for _, i, _ in group])[:, :, None],
-                number([not any(spec.coupler_scale[i][1]) for _, i, _ in group])[:, None],
-            )
-            for group in _coupler_groups(spec)
+        couplers=_couplers(spec, arguments.evaluated(spec), number, index),
+        curves=_curves(arguments.bent, number, index),
+        turns=turn_lines,
+        first_two=number(
+            [(f @ t.first_two).reshape(9, 9).T for f, t in zip(fixed, turned, strict=True)]
         ),
-        slopes=number(slopes),
-        intercepts=number(intercepts)[:, None],
-        curves=_curves(bent, number, index),
-        rotation=number([_rotation_products(j) for j in spec.joints]),
-        directions=number([f[0][0] @ d.T for f, d in zip(frames, moves, strict=True)]),
-        stretch=number(np.abs(moves) * scaling),
-        rigid=number(~scaling),
-        parent_origin=number([outer[1] for outer, _ in frames]),
-        child_origin=number([inner[1] for _, inner in frames]),
-        parents=index(spec.parents) + 1,
-        levels=tuple((index(bodies), index(above)) for bodies, above in levels),
-        order=index(order),
-        point_bodies=index([body + 1 for body, _ in points]),
-        point_origin=number([origin for _, origin in points]),
+        third=number([t.third.reshape(3, 9).T for t in turned]),
+        axes=tuple(number([t.axes[k].T for t in turned]).reshape(-1, 3, 3**k) for k in range(3)),
+        turning=index(chain.turning),
+        even=index(chain.even),
+        even_anchor=index(chain.even_anchor),
+        levels=tuple(map(index, chain.levels)),
+        odd=index(chain.odd),
+        odd_anchor=index(chain.odd_anchor),
+        anchor=index([chain.place[chain.anchor[i]] for i in range(-1, len(spec.joints))]),
+        still=index(chain.still) + 1,
+        still_rotation=number([chain.fixed[i] for i in chain.still])
+        .reshape(-1, 3, 3)
+        .permute(1, 2, 0)[..., None],
+        slides=slides,
+        vectors=_vectors(vectors, number, index),
+        inner=index(shifted),
+        base=index([body + 1 for body in [*spec.parents, *(body for body, _ in markers)]]),
+        owner=index([body + 1 for body in [*range(len(outer)), *(body for body, _ in markers)]]),
+        carries=number(_carries(spec)),
     )
 
 
-Bent = tuple[int, int, Curve]
-"""Source coordinate, target row, curve."""
+Line = tuple[int, float, float]
+"""Argument, slope, intercept."""
+Bent = tuple[int, Curve]
+"""Coordinate and curve."""
 
 
-def _split_axes(spec: SkeletonSpec) -> tuple[Array, Array, list[Bent]]:
-    """Sorts all 6b axes into straight lines (slopes, intercepts) and bent curves."""
-    axes: list[Axis] = [axis for joint in spec.joints for axis in joint.axes]
-    slopes, intercepts = np.zeros((len(axes), len(spec.coordinates))), np.zeros(len(axes))
-    bent: list[Bent] = []
-    for row, axis in enumerate(axes):
-        if axis.coordinate is None:
-            intercepts[row] = axis.curve(0.0)
-        elif axis.curve.is_linear:
-            intercepts[row] = axis.curve(0.0)
-            slopes[row, axis.coordinate] = axis.curve(1.0) - axis.curve(0.0)
-        else:
-            bent.append((axis.coordinate, row, axis.curve))
-    return slopes, intercepts, bent
+class _Arguments:
+    """Gives every axis its argument; collects the bent curves, and the couplers that must be evaluated for them.
+
+    A straight coupler is folded into the lines of the axes that it moves.
+    """
+
+    def __init__(self, spec: SkeletonSpec) -> None:
+        self.coordinates = len(spec.coordinates)
+        self.bent: list[Bent] = []
+        self.lines: dict[int, Line] = {i: (i, 1.0, 0.0) for i in range(self.coordinates)}
+        for i in spec.coupler_order:
+            coupler = spec.coordinates[i].coupler
+            line = straight(coupler.curve) if coupler else None
+            if coupler and line and not any(spec.coupler_scale[i][1]):
+                self.lines[i] = _through(self.lines[coupler.independent], *line)
+
+    def line(self, axis: Axis) -> Line:
+        """Returns what the axis's value is a straight line of."""
+        if not moves(axis):
+            return (0, 0.0, float(axis.curve(0.0)))
+        assert axis.coordinate is not None
+        if line := straight(axis.curve):
+            return _through(self.lines[axis.coordinate], *line)
+        self.bent.append((axis.coordinate, axis.curve))
+        return (self.coordinates + len(self.bent) - 1, 1.0, 0.0)
+
+    def evaluated(self, spec: SkeletonSpec) -> list[int]:
+        """Lists, once all lines are drawn, the coupled coordinates whose values are still needed."""
+        needed = {source for source, _ in self.bent}
+        kept: list[int] = []
+        for i in reversed(spec.coupler_order):
+            coupler = spec.coordinates[i].coupler
+            if coupler and (self.lines[i][0] == i or i in needed):
+                kept.append(i)
+                needed.add(coupler.independent)
+        return kept[::-1]
 
 
-def _coupler_groups(spec: SkeletonSpec) -> list[list[Bent]]:
-    """Groups couplers so that no group needs a value that it sets itself."""
-    depth: dict[int, int] = {}
-    groups: list[list[Bent]] = []
-    for i in spec.coupler_order:
-        coupler = spec.coordinates[i].coupler
-        if coupler is None:
-            continue
-        depth[i] = depth.get(coupler.independent, -1) + 1
-        if depth[i] == len(groups):
-            groups.append([])
-        groups[depth[i]].append((coupler.independent, i, coupler.curve))
-    return groups
+def _through(inner: Line, slope: float, intercept: float) -> Line:
+    """Returns the line slope · inner + intercept."""
+    return (inner[0], slope * inner[1], slope * inner[2] + intercept)
 
 
-def _curves(
-    bent: list[Bent], number: Callable[[object], Tensor], index: Callable[[object], Tensor]
-) -> Curves:
-    """Packs curves of different numbers of pieces and powers into rectangles."""
-    pieces = [curve.pieces() for _, _, curve in bent]
-    width = max((len(p.breaks) for p in pieces), default=0)
-    powers = max((p.coefficients.shape[1] for p in pieces), default=1)
-    breaks = np.full((len(bent), width, 1), np.inf)
-    origins = np.zeros((len(bent), width + 1))
-    coefficients = np.zeros((powers, len(bent), width + 1))
-    for i, p in enumerate(pieces):
-        breaks[i, : len(p.breaks), 0] = p.breaks
-        origins[i, : len(p.origins)] = p.origins
-        coefficients[: p.coefficients.shape[1], i, : len(p.origins)] = p.coefficients.T
-    return Curves(
-        source=index([source for source, _, _ in bent]),
-        target=index([target for _, target, _ in bent]),
-        breaks=number(breaks),
-        origins=number(origins.reshape(-1)),
-        coefficients=number(coefficients.reshape(powers, -1)),
-        first=index(np.arange(len(bent)) * (width + 1))[:, None],
-    )
+def straight(curve: Curve) -> tuple[float, float] | None:
+    """Returns slope and intercept of a curve that is one straight line all along, but for rounding."""
+    pieces = curve.pieces()
+    start = pieces.coefficients[:, 0] - pieces.coefficients[:, 1:2].sum(1) * pieces.origins
+    lines = np.column_stack([pieces.coefficients[:, 1:2].sum(1), start])
+    if (
+        np.abs(pieces.coefficients[:, 2:]).max(initial=0.0) > 1e-14
+        or np.ptp(lines, axis=0).max() > 1e-14
+    ):
+        return None
+    return float(lines[0, 0]), float(lines[0, 1])
 
 
-def _rodrigues(direction: Vec3) -> Array:
+def moves(axis: Axis) -> bool:
+    """Whether the axis's value depends on a coordinate."""
+    return axis.coordinate is not None and axis.curve.kind != "constant"
+
+
+class _Chain:
+    """How rotations follow from one another: anchors by body (-1 is ground), and levels."""
+
+    def __init__(self, spec: SkeletonSpec) -> None:
+        self.anchor, self.fixed = {-1: -1}, {-1: np.eye(3)}
+        """The nearest turning body, itself perhaps, and R_anchor_from_body."""
+        depth = {-1: 0}
+        for i, (joint, parent) in enumerate(zip(spec.joints, spec.parents, strict=True)):
+            if any(map(moves, joint.axes[:3])):
+                self.anchor[i], self.fixed[i] = i, np.eye(3)
+                depth[i] = depth[self.anchor[parent]] + 1
+            else:
+                self.anchor[i] = self.anchor[parent]
+                self.fixed[i] = self.fixed[parent] @ _still_rotation(joint)
+        self.turning = sorted((i for i in depth if i >= 0), key=lambda i: depth[i])
+        self.still = [i for i in self.anchor if i not in depth]
+        above = {i: self.anchor[spec.parents[i]] for i in self.turning}
+        even, odd = ([i for i in self.turning if depth[i] % 2 == k] for k in (0, 1))
+        at = {body: k for k, body in enumerate(self.turning)}
+        self.even, self.odd = [at[i] for i in even], [at[i] for i in odd]
+        self.even_anchor = [at[above[i]] for i in even]
+        self.place = {body: k for k, body in enumerate([-1, *even, *odd])}
+        self.odd_anchor = [self.place[above[i]] for i in odd]
+        self.levels: list[list[int]] = []
+        before = {-1: 0}
+        for _, level in itertools.groupby(even, key=lambda i: depth[i]):
+            bodies = list(level)
+            self.levels.append([before[above[above[i]]] for i in bodies])
+            before = {body: k for k, body in enumerate(bodies)}
+
+
+def rodrigues(direction: Vec3) -> Array:
     """Returns A, B, C (3, 3, 3) of R(angle) = A + cos(angle) B + sin(angle) C about a unit vector."""
     x, y, z = direction
     outer = np.outer(direction, direction)
@@ -186,35 +299,141 @@ def _rodrigues(direction: Vec3) -> Array:
     return np.stack([outer, np.eye(3) - outer, cross])
 
 
-def _rotation_products(joint: Joint) -> Array:
-    """Returns (9, 27): R_parent_from_body of a joint for each product of (1, cos, sin) of its angles."""
-    outer, inner = compose(joint.parent_frames)[0], compose(joint.child_frames)[0]
-    one, two, three = (_rodrigues(axis.direction) for axis in joint.axes[:3])
-    products: Array = np.einsum("ij,pjk,qkl,rlm,nm->inpqr", outer, one, two, three, inner)
-    return products.reshape(9, 27)
+class JointTurns(NamedTuple):
+    """A joint's rotation for each product of (1, cos, sin) of its angles."""
+
+    first_two: Array
+    """(9, 3, 3): R_parent_from_F · R1 · R2."""
+    third: Array
+    """(3, 3, 3): R3 · R_M_from_child."""
+    axes: tuple[Array, Array, Array]
+    """(1, 3), (3, 3), (9, 3): in the parent, for each product of the angles before."""
 
 
-def _levels(spec: SkeletonSpec) -> tuple[list[tuple[list[int], list[int]]], list[int]]:
-    """Groups bodies by depth; also says where each body lies when the levels are laid end to end."""
-    depth: list[int] = []
-    for parent in spec.parents:
-        depth.append(0 if parent < 0 else depth[parent] + 1)
-    levels: list[tuple[list[int], list[int]]] = []
-    above: dict[int, int] = {-1: 0}
-    laid: list[int] = []
-    for level in range(max(depth, default=-1) + 1):
-        bodies = [i for i, d in enumerate(depth) if d == level]
-        levels.append((bodies, [above[spec.parents[i]] for i in bodies]))
-        above = {body: place for place, body in enumerate(bodies)}
-        laid += bodies
-    return levels, list(np.argsort(laid))
+def turns_of(joint: Joint) -> JointTurns:
+    """Returns the constants of a joint's rotation."""
+    one, two, three = (rodrigues(axis.direction) for axis in joint.axes[:3])
+    frame = compose(joint.parent_frames)[0][None]
+    first = frame @ one
+    first_two = np.einsum("pij,qjk->pqik", first, two).reshape(-1, 3, 3)
+    axes = [R @ a.direction for R, a in zip((frame, first, first_two), joint.axes, strict=False)]
+    third = three @ compose(joint.child_frames)[0].T
+    return JointTurns(first_two, third, (axes[0], axes[1], axes[2]))
 
 
-def _point_constants(spec: SkeletonSpec) -> list[tuple[int, Array]]:
-    """Returns body and origin-by-scale (3, 3) of the joint centres, then of the markers."""
-    centres = [(i, compose(joint.child_frames)[1]) for i, joint in enumerate(spec.joints)]
+def _still_rotation(joint: Joint) -> Array:
+    """Returns R_parent_from_body (3, 3) of a joint none of whose turns moves."""
+    turns, angles = turns_of(joint), [float(axis.curve(0.0)) for axis in joint.axes[:3]]
+    one, two, three = ([1.0, np.cos(angle), np.sin(angle)] for angle in angles)
+    first_two = np.tensordot(np.outer(one, two).reshape(9), turns.first_two, 1)
+    still: Array = first_two @ np.tensordot(three, turns.third, 1)
+    return still
+
+
+def _lines(lines: list[Line], number: Number, index: Index) -> Lines:
+    columns = [[line[k] for line in lines] for k in range(3)]
+    return Lines(
+        source=index(columns[0]),
+        slope=number(columns[1])[:, None],
+        intercept=number(columns[2])[:, None],
+    )
+
+
+Anchored = tuple[int, Array]
+"""Body, and the matrix (3, 3) that its scale is multiplied with to give a vector in it."""
+
+
+def _slides(spec: SkeletonSpec, arguments: _Arguments, number: Number, index: Index) -> Slides:
+    found = [
+        (i, axis, axis.scales and parent >= 0)  # ground has no scale
+        for i, (joint, parent) in enumerate(zip(spec.joints, spec.parents, strict=True))
+        for axis in joint.axes[3:]
+        if moves(axis) or axis.curve(0.0)
+    ]
+    frames = [compose(spec.joints[i].parent_frames)[0] for i, _, _ in found]
+    directions = [R @ axis.direction for R, (_, axis, _) in zip(frames, found, strict=True)]
+    return Slides(
+        lines=_lines([arguments.line(axis) for _, axis, _ in found], number, index),
+        joint=index([i for i, _, _ in found]),
+        direction=_components(directions, number),
+        scale=index([spec.parents[i] + 1 for i, _, _ in found]),
+        stretch=_components([np.abs(axis.direction) * on for _, axis, on in found], number),
+        rigid=number([not on for _, _, on in found])[:, None],
+    )
+
+
+def _components(vectors: list[Array], number: Number) -> Tensor:
+    """Returns (3, k, 1) of k vectors."""
+    return number(np.array(vectors).reshape(-1, 3).T)[:, :, None]
+
+
+def _markers(spec: SkeletonSpec) -> list[Anchored]:
     index = {name: i for i, name in enumerate(spec.body_names)}
-    return centres + [
+    return [
         (index.get(m.body, -1), compose((*m.frames, Offset(translation=m.location)))[1])
         for m in spec.markers
     ]
+
+
+def _vectors(anchored: list[Anchored], number: Number, index: Index) -> Vectors:
+    matrices = np.array([S for _, S in anchored]).reshape(-1, 3, 3)
+    diagonals = np.einsum("vii->vi", matrices)
+    plain = np.array_equal(matrices, diagonals[:, :, None] * np.eye(3))
+    by_scale = diagonals.T if plain else matrices.transpose(2, 1, 0)
+    return Vectors(
+        body=index([i + 1 for i, _ in anchored]),
+        unscaled=number(matrices.sum(2).T)[:, :, None],
+        by_scale=number(by_scale)[..., None],
+    )
+
+
+def _carries(spec: SkeletonSpec) -> Array:
+    """Returns (1 + b, b): whether the column's body is on the path from ground to the row's, which it may be."""
+    carries = np.eye(len(spec.joints) + 1, len(spec.joints), -1)
+    for i, parent in enumerate(spec.parents):
+        carries[i + 1] += carries[parent + 1]
+    return carries
+
+
+def _couplers(
+    spec: SkeletonSpec, coordinates: list[int], number: Number, index: Index
+) -> tuple[Couplers, ...]:
+    """Groups couplers so that no group needs a value that it sets itself."""
+    depth: dict[int, int] = {}
+    groups: dict[int, list[tuple[int, Bent]]] = {}
+    for i in coordinates:
+        coupler = spec.coordinates[i].coupler
+        if coupler is not None:
+            depth[i] = depth.get(coupler.independent, -1) + 1
+            groups.setdefault(depth[i], []).append((i, (coupler.independent, coupler.curve)))
+    return tuple(
+        Couplers(
+            target=index([i for i, _ in group]),
+            curves=_curves([bent for _, bent in group], number, index),
+            scale=index([spec.coupler_scale[i][0] + 1 for i, _ in group]),
+            weights=_components([np.array(spec.coupler_scale[i][1]) for i, _ in group], number),
+            rigid=number([not any(spec.coupler_scale[i][1]) for i, _ in group])[:, None],
+        )
+        for group in groups.values()
+    )
+
+
+def _curves(bent: list[Bent], number: Number, index: Index) -> Curves:
+    """Packs curves of different numbers of pieces and powers into rectangles."""
+    pieces = [curve.pieces() for _, curve in bent]
+    width = max((len(p.breaks) for p in pieces), default=0)
+    powers = max((p.coefficients.shape[1] for p in pieces), default=1)
+    breaks = np.full((len(bent), width), np.inf)
+    origins = np.zeros((len(bent), width + 1))
+    coefficients = np.zeros((powers, len(bent), width + 1))
+    for i, p in enumerate(pieces):
+        breaks[i, : len(p.breaks)] = p.breaks
+        origins[i, : len(p.origins)] = p.origins
+        coefficients[: p.coefficients.shape[1], i, : len(p.origins)] = p.coefficients.T
+    return Curves(
+        source=index([source for source, _ in bent]),
+        breaks=number(breaks),
+        origins=number(origins.reshape(-1)),
+        coefficients=number(coefficients.reshape(powers, -1)),
+        first=index(np.arange(len(bent)) * (width + 1))[:, None],
+    )
