@@ -4,6 +4,7 @@ import tempfile
 from dataclasses import replace
 from pathlib import Path
 
+import model_zoo as zoo
 import numpy as np
 import opensim
 import pytest
@@ -13,10 +14,11 @@ from torch import Tensor
 
 from schemas.errors import InputError
 from schemas.skeleton import SkeletonSpec
-from trainers.inverse import Solution, Targets, inverse_kinematics
+from trainers.inverse import Solution, inverse_kinematics
 from trainers.jacobian import motion, normal_equations, point_jacobian
 from trainers.problem import Problem, problem_of, read_angles
 from trainers.skeletal import Kinematics, forward_kinematics
+from trainers.targets import Targets
 from workers.motions import read_mot, write_trc
 from workers.osim import read_model, read_skeleton
 
@@ -39,6 +41,11 @@ def poses(spec: SkeletonSpec, count: int, seed: int = 0, share: float = 0.9) -> 
 def posed(problem: Problem, q: Tensor, scale: Tensor | None = None) -> Kinematics:
     scales = None if scale is None else scale.expand(len(q), -1, -1)
     return forward_kinematics(problem.structure, q, scales)
+
+
+def points_of(problem: Problem, q: Tensor, scales: Tensor | None) -> tuple[Tensor, Tensor]:
+    pose = forward_kinematics(problem.structure, q, scales)
+    return pose.markers, pose.joint_centres
 
 
 def noisy(points: Tensor, metres: float, seed: int = 1) -> Tensor:
@@ -344,12 +351,34 @@ class TestEquations:
         )
         torch.testing.assert_close(normal.matrix, torch.einsum("npdu,np,npdv->nuv", J, weights, J))
 
-        def places(x: Tensor) -> Tensor:
-            pose = forward_kinematics(problem.structure, x[None], scale[:1])
-            return torch.cat([pose.joint_centres[0], pose.markers[0]])
+    @pytest.mark.parametrize("name", zoo.ALL)
+    def test_jacobian_is_the_derivative_for_every_joint_and_function(self, name: str) -> None:
+        spec, rng = read_skeleton(zoo.ALL[name]), np.random.default_rng(3)
+        problem = problem_of(spec)
+        q = torch.from_numpy(rng.uniform(-1, 1, (2, spec.sizes.c)))
+        scale = torch.from_numpy(rng.uniform(0.8, 1.2, (2, spec.sizes.b, 3)))
+        for scales in (None, scale):
+            J = point_jacobian(problem.movers, motion(problem.structure, problem.movers, q, scales))
+            torch.testing.assert_close(J[1], self.derivative(problem, q, scales, 1))
+            found = inverse_kinematics(
+                problem, Targets(*points_of(problem, q, scales)), scale=scales, retries=0
+            )
+            assert within(problem, found)
+            np.testing.assert_allclose(
+                found.q[1].numpy(),
+                spec.couple(found.q[1].numpy(), None if scales is None else scale[1].numpy()),
+                atol=1e-12,
+            )
 
-        slopes = torch.autograd.functional.jacobian(places, q[0])
-        torch.testing.assert_close(J[0], slopes[..., problem.movers.unknowns])
+    def derivative(self, problem: Problem, q: Tensor, scales: Tensor | None, row: int) -> Tensor:
+        own = None if scales is None else scales[row : row + 1]
+
+        def places(x: Tensor) -> Tensor:
+            markers, centres = forward_kinematics(problem.structure, x[None], own)[:0:-1]
+            return torch.cat([centres[0], markers[0]])
+
+        slopes: Tensor = torch.autograd.functional.jacobian(places, q[row])  # type: ignore[no-untyped-call]
+        return slopes[..., problem.movers.unknowns]
 
 
 def test_agrees_with_opensims_own_tool(shared_data: Path) -> None:

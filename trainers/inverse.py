@@ -186,7 +186,7 @@ def _follow(search: _Search, retries: int, accept: float) -> Minimum:
 
 
 def _report(problem: Problem, points: Points, found: Minimum) -> Solution:
-    q = couple(problem.structure, full_pose(problem, found.x), points.scale)
+    q = couple(problem.couplers, full_pose(problem, found.x), points.scale)
     pose = forward_kinematics(problem.structure, q, points.scale)
     places = torch.cat([pose.joint_centres, pose.markers], dim=1)
     seen = points.weights > 0

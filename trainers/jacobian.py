@@ -14,22 +14,27 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from schemas.skeleton import SkeletonSpec, compose
-from trainers.skeletal import _axis_values, _chain, _evaluate, _local_transforms, _points
-from trainers.structure import Curves, Structure, _rodrigues
+from schemas.skeleton import SkeletonSpec
+from trainers.chain import axes, pose
+from trainers.skeletal import _scales, arguments, evaluate
+from trainers.structure import Couplers, Curves, Structure
 
 
 class Movers(NamedTuple):
-    """Which unknown moves which joint: the constants of `twists`, on the structure's device."""
+    """Which unknown moves which joint: the constants of `motion`, on the structure's device."""
 
     unknowns: Tensor
     """(u) their places in q."""
     rows: Tensor
-    """(x) the moving axes among all 6b, in tree order."""
-    own: Tensor
-    """(x) the coordinate that each is a curve of."""
+    """(x) the moving axes among the structure's turns and, after those, slides."""
+    joints: Tensor
+    """(x)."""
+    arguments: Tensor
+    """(x) what each is a straight line of."""
+    slopes: Tensor
+    """(x, 1) of those lines."""
     turning: Tensor
     """(x, 1, 1) 1 for rotations, 0 for translations."""
     pair: Tensor
@@ -42,9 +47,6 @@ class Movers(NamedTuple):
     """(e, e) 1 where the column's joint carries the row's, or is it."""
     strictly_above: Tensor
     """(e, e) the same, one joint's own pairs left out."""
-    first_turns: Tensor
-    """(b, 9, 9): times the products of (1, cos, sin) of a joint's first two angles gives its turning axes in the
-    parent body."""
 
 
 class Motion(NamedTuple):
@@ -56,23 +58,30 @@ class Motion(NamedTuple):
     """(e, 6, n): angular velocity, then the velocity of the ground's origin, per unit of the unknown."""
 
 
+class _Mover(NamedTuple):
+    """A moving axis."""
+
+    row: int
+    joint: int
+    argument: int
+    slope: float
+    turns: bool
+    unknown: int
+
+
 def movers_of(spec: SkeletonSpec, structure: Structure, unknowns: list[int]) -> Movers:
     """Finds out what each unknown (a place in q) moves, couplers included."""
-    like = structure.rotation
-    moving = _moving_axes(spec, unknowns)
-    pairs = sorted({(joint, unknown) for joint, _, _, unknown in moving})
-    idle = [(-1, u) for u in range(len(unknowns)) if all(u != pair[1] for pair in pairs)]
-    first: dict[int, tuple[int, int]] = {}
-    for pair in [*pairs, *idle]:
-        first.setdefault(pair[1], pair)
+    like = structure.carries
+    moving = _moving_axes(spec, structure, unknowns)
+    pairs = sorted({(mover.joint, mover.unknown) for mover in moving})
+    first = {u: (-1, u) for u in range(len(unknowns))} | {u: (j, u) for j, u in reversed(pairs)}
     order = [first[u] for u in range(len(unknowns))]
     order += [pair for pair in pairs if first[pair[1]] != pair]
-    carried = _carried(spec)
-    joints = [joint for joint, _ in order]
-    above = np.array([[i >= 0 and j >= 0 and carried[i, j] for i in joints] for j in joints])
-    same = np.array([[i == j for i in joints] for j in joints])
-    bodies = structure.point_bodies.cpu().numpy() - 1
-    beyond = np.array([[i >= 0 and b >= 0 and carried[i, b] for b in bodies] for i in joints])
+    joints = np.array([joint for joint, _ in order])
+    carries = like.cpu().numpy().astype(bool)
+    known = joints >= 0
+    above = carries[joints + 1][:, joints] & known[:, None] & known
+    beyond = carries[structure.owner.cpu().numpy()][:, joints].T & known[:, None]
 
     def index(values: list[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=like.device)
@@ -82,120 +91,101 @@ def movers_of(spec: SkeletonSpec, structure: Structure, unknowns: list[int]) -> 
 
     return Movers(
         unknowns=index(unknowns),
-        rows=index([6 * joint + axis for joint, axis, _, _ in moving]),
-        own=index([own for _, _, own, _ in moving]),
-        turning=number([axis < 3 for _, axis, _, _ in moving])[:, None, None],
-        pair=index([order.index((joint, unknown)) for joint, _, _, unknown in moving]),
+        rows=index([mover.row for mover in moving]),
+        joints=index([mover.joint for mover in moving]),
+        arguments=index([mover.argument for mover in moving]),
+        slopes=number([mover.slope for mover in moving])[:, None],
+        turning=number([mover.turns for mover in moving])[:, None, None],
+        pair=index([order.index((mover.joint, mover.unknown)) for mover in moving]),
         pair_unknown=index([unknown for _, unknown in order]),
-        beyond=number(beyond).reshape(len(order), len(bodies)),
+        beyond=number(beyond),
         above=number(above),
-        strictly_above=number(above & ~same),
-        first_turns=number([_turning_axes(spec, j) for j in range(len(spec.joints))]),
+        strictly_above=number(above & (joints[:, None] != joints)),
     )
 
 
-def _moving_axes(spec: SkeletonSpec, unknowns: list[int]) -> list[tuple[int, int, int, int]]:
-    """Returns joint, axis, own coordinate and unknown of all axes that an unknown moves, in tree order."""
+def _moving_axes(spec: SkeletonSpec, structure: Structure, unknowns: list[int]) -> list[_Mover]:
+    """Lists the axes that an unknown moves."""
     driver = {place: u for u, place in enumerate(unknowns)}
     for i in spec.coupler_order:
         coupler = spec.coordinates[i].coupler
         if coupler is not None and coupler.independent in driver:
             driver[i] = driver[coupler.independent]
+    for k, coordinate in enumerate(structure.curves.source.tolist(), len(spec.coordinates)):
+        if coordinate in driver:
+            driver[k] = driver[coordinate]
+    bodies, turns = structure.turning.tolist(), structure.turns
+    joints = [*bodies * 3, *structure.slides.joint.tolist()]
+    sources, slopes = (
+        torch.cat([getattr(turns, name), getattr(structure.slides.lines, name)]).flatten().tolist()
+        for name in ("source", "slope")
+    )
     return [
-        (j, k, axis.coordinate, driver[axis.coordinate])
-        for j, joint in enumerate(spec.joints)
-        for k, axis in enumerate(joint.axes)
-        if axis.coordinate in driver and axis.coordinate is not None
+        _Mover(row, joint, source, slope, row < 3 * len(bodies), driver[source])
+        for row, (joint, source, slope) in enumerate(zip(joints, sources, slopes, strict=True))
+        if slope and source in driver
     ]
-
-
-def _carried(spec: SkeletonSpec) -> np.ndarray:
-    """Returns (b, b) bool: row carries column, itself included."""
-    carried = np.eye(len(spec.joints), dtype=bool)
-    for body, parent in enumerate(spec.parents):
-        if parent >= 0:
-            carried[:, body] |= carried[:, parent]
-    return carried
-
-
-def _turning_axes(spec: SkeletonSpec, joint: int) -> np.ndarray:
-    """Returns (9, 9): the turning axes are constant, turned by R1, and turned by R1 R2."""
-    axes = [axis.direction for axis in spec.joints[joint].axes[:3]]
-    outer = compose(spec.joints[joint].parent_frames)[0]
-    one, two = _rodrigues(axes[0]), _rodrigues(axes[1])
-    result = np.zeros((3, 3, 3, 3))
-    result[0, :, 0, 0] = outer @ axes[0]
-    result[1, :, :, 0] = np.einsum("ij,pjk,k->ip", outer, one, axes[1])
-    result[2] = np.einsum("ij,pjk,qkl,l->ipq", outer, one, two, axes[2])
-    return result.reshape(9, 9)
 
 
 def motion(structure: Structure, movers: Movers, q: Tensor, scale: Tensor | None) -> Motion:
     """Poses q (n, c), rad and m, with body scales (n, b, 3), and differentiates."""
-    scales = _scales(structure, scale, q)
-    angles, values = _axis_values(structure, q, scales)
-    slopes = _slopes(structure, movers, q, scales)
-    if scale is not None:
-        factor = structure.stretch @ scales[structure.parents] + structure.rigid
-        values = values * factor
-        slopes = (
-            slopes * nn.functional.pad(factor, (0, 0, 3, 0), value=1.0).flatten(0, 1)[movers.rows]
-        )
-    ground = _chain(structure, _local_transforms(structure, angles, values, scales))
-    points = _points(structure, ground, scales).permute(1, 2, 0)
-    parts = torch.stack([torch.ones_like(angles), angles.cos(), angles.sin()], dim=2)
-    products = (parts[:, 0, :, None] * parts[:, 1, None, :]).flatten(1, 2)
-    turns = (movers.first_turns @ products).view(len(parts), 3, 3, q.shape[0])
-    slides = structure.directions.transpose(1, 2)[..., None].expand(-1, -1, -1, q.shape[0])
-    axes = torch.cat([turns, slides], dim=1).flatten(0, 1)[movers.rows] * slopes[:, None]
-    joints = movers.rows // 6
-    axes = (ground[structure.parents[joints]][:, :, :3] * axes[:, None]).sum(2)
-    turning = axes * movers.turning
-    moved = torch.linalg.cross(points[joints], turning, dim=1) + (axes - turning)
-    twists = axes.new_zeros(len(movers.pair_unknown), 6, q.shape[0])
+    scales = None if scale is None else _scales(scale)
+    given = arguments(structure, q.T.contiguous(), scales)
+    posed = pose(structure, given, scales)
+    slopes = _argument_slopes(structure, given, q.shape[1], scales)[movers.arguments]
+    slides = structure.slides
+    turns = axes(structure, posed.angles).flatten(0, 1).transpose(0, 1)
+    slid = slides.direction
+    if scales is not None:
+        stretch = (slides.stretch * scales.index_select(1, slides.scale)).sum(0) + slides.rigid
+        slid = slid * stretch
+    local = torch.cat([turns, slid.expand(-1, -1, turns.shape[2])], dim=1)
+    local = local.index_select(1, movers.rows) * (movers.slopes * slopes)
+    R_ground_from_parent = posed.turned.index_select(2, movers.joints)
+    direction = (R_ground_from_parent * local[:, None]).sum(0).transpose(0, 1)
+    points = posed.points.transpose(0, 1).contiguous()
+    turning = direction * movers.turning
+    moved = torch.linalg.cross(points[movers.joints], turning, dim=1) + (direction - turning)
+    twists = points.new_zeros(len(movers.pair_unknown), 6, q.shape[0])
     return Motion(points, twists.index_add(0, movers.pair, torch.cat([turning, moved], dim=1)))
 
 
-def _slopes(structure: Structure, movers: Movers, q: Tensor, scales: Tensor) -> Tensor:
-    """Returns d(value of each moving axis) / d(its unknown) (x, n), before the stretching of translations."""
-    q, chain = _coupled(structure, q.T, scales)
-    slopes = structure.slopes.sum(1, keepdim=True).expand(-1, q.shape[1])
-    if len(structure.curves.source):
-        slopes = slopes.index_copy(0, structure.curves.target, _derivative(structure.curves, q))
-    return slopes[movers.rows] * chain[movers.own]
+def _argument_slopes(
+    structure: Structure, given: Tensor, coordinates: int, scales: Tensor | None
+) -> Tensor:
+    """Returns d(argument) / d(the unknown that drives it) (e, n)."""
+    slopes = torch.ones_like(given[:coordinates])
+    for coupler in structure.couplers:
+        own = _derivative(coupler.curves, given) * _factor(coupler, scales)
+        slopes = slopes.index_copy(0, coupler.target, own * slopes[coupler.curves.source])
+    bent = structure.curves
+    return torch.cat([slopes, _derivative(bent, given) * slopes[bent.source]])
 
 
-def _coupled(structure: Structure, q: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns q (c, n) with couplers followed, and d(coordinate) / d(the one that drives it) (c, n)."""
-    chain = torch.ones_like(q)
-    for coupler, parents, stretch, rigid in structure.couplers:
-        factor = (stretch * scales[parents]).sum(1) + rigid
-        follows = _derivative(coupler, q) * factor * chain[coupler.source]
-        chain = chain.index_copy(0, coupler.target, follows)
-        q = q.index_copy(0, coupler.target, _evaluate(coupler, q) * factor)
-    return q, chain
+def _factor(coupler: Couplers, scales: Tensor | None) -> Tensor:
+    """Returns what scaling multiplies couplers by (f, n or 1)."""
+    if scales is None:
+        return torch.ones_like(coupler.rigid)
+    return (coupler.weights * scales.index_select(1, coupler.scale)).sum(0) + coupler.rigid
 
 
-def _scales(structure: Structure, scale: Tensor | None, like: Tensor) -> Tensor:
-    """Returns body scales with the ground's first (1 + b, 3, n or 1)."""
-    if scale is None:
-        return like.new_ones(()).expand(len(structure.parents) + 1, 3, 1)
-    return nn.functional.pad(scale.permute(1, 2, 0), (0, 0, 0, 0, 1, 0), value=1.0)
-
-
-def couple(structure: Structure, q: Tensor, scale: Tensor | None = None) -> Tensor:
+def couple(couplers: tuple[Couplers, ...], q: Tensor, scale: Tensor | None = None) -> Tensor:
     """Returns q (n, c) with every coupled coordinate overwritten by its coupler, bodies scaled by (n, b, 3)."""
-    return _coupled(structure, q.T, _scales(structure, scale, q))[0].T.contiguous()
+    scales = None if scale is None else _scales(scale)
+    columns = q.T.contiguous()
+    for coupler in couplers:
+        value = evaluate(coupler.curves, columns) * _factor(coupler, scales)
+        columns = columns.index_copy(0, coupler.target, value)
+    return columns.T.contiguous()
 
 
 def _derivative(curves: Curves, q: Tensor) -> Tensor:
     """Returns the curves' slopes (f, n) at q (c, n)."""
     x = q[curves.source]
-    piece = (x[:, None] >= curves.breaks).sum(1) + curves.first
+    piece = torch.searchsorted(curves.breaks, x.contiguous(), right=True) + curves.first
     at = x - curves.origins[piece]
-    degree = len(curves.coefficients) - 1
     value = torch.zeros_like(x)
-    for power in range(degree, 0, -1):
+    for power in range(len(curves.coefficients) - 1, 0, -1):
         value = value * at + power * curves.coefficients[power][piece]
     return value
 

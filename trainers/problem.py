@@ -14,7 +14,7 @@ from schemas.errors import InputError
 from schemas.skeleton import Axis, SkeletonSpec
 from trainers.jacobian import Movers, motion, movers_of, point_jacobian
 from trainers.skeletal import forward_kinematics
-from trainers.structure import Structure, structure_of
+from trainers.structure import Couplers, Structure, _couplers, structure_of
 
 _QUARTERS = (0.0, np.pi / 2, np.pi, -np.pi / 2)
 _TURNS = (_QUARTERS, (0.0, 0.7, -0.7), _QUARTERS)
@@ -42,6 +42,8 @@ class Problem(NamedTuple):
 
     structure: Structure
     movers: Movers
+    couplers: tuple[Couplers, ...]
+    """All of them; the structure keeps only those that it must evaluate."""
     default: Tensor
     """(c) the default pose; coordinates that are no unknowns keep it or follow their couplers."""
     low: Tensor
@@ -80,6 +82,13 @@ def problem_of(
     structure = structure_of(spec, torch.float64, device)
     movers = movers_of(spec, structure, unknowns)
     default = torch.from_numpy(spec.default_pose()).to(device)
+
+    def number(value: object) -> Tensor:
+        return torch.as_tensor(np.asarray(value, dtype=np.float64)).to(default)
+
+    def index(value: object) -> Tensor:
+        return torch.as_tensor(np.asarray(value, dtype=np.int64).reshape(-1)).to(device)
+
     root = spec.body_names.index(spec.root_body)
     at_root = {axis.coordinate for axis in spec.joints[root].axes}
     low, high = _ranges(spec, unknowns, default)
@@ -90,6 +99,7 @@ def problem_of(
     return Problem(
         structure=structure,
         movers=movers,
+        couplers=_couplers(spec, list(spec.coupler_order), number, index),
         default=default,
         low=low.masked_fill(free, -torch.inf),
         high=high.masked_fill(free, torch.inf),
@@ -126,9 +136,9 @@ def _stages(spec: SkeletonSpec, structure: Structure, movers: Movers, default: T
     for parent in spec.parents:
         depth.append(0 if parent < 0 else depth[parent] + 1)
     first = torch.full((len(movers.unknowns),), -1)
-    for row, pair in zip(movers.rows.tolist(), movers.pair.tolist(), strict=True):
+    for joint, pair in zip(movers.joints.tolist(), movers.pair.tolist(), strict=True):
         u = int(movers.pair_unknown[pair])
-        first[u] = depth[row // 6] if first[u] < 0 else min(int(first[u]), depth[row // 6])
+        first[u] = depth[joint] if first[u] < 0 else min(int(first[u]), depth[joint])
     spread = torch.linspace(0.1, 0.3, len(default), dtype=default.dtype, device=default.device)
     J = point_jacobian(movers, motion(structure, movers, (default + spread)[None], None))[0]
     moves = J.abs().amax(1) > 1e-9

@@ -108,7 +108,7 @@ def fit_scale(
     seen = points.weights > 0
     return ScaleFit(
         scale=scale,
-        q=couple(problem.structure, full_pose(problem, q), _many(scale, q)),
+        q=couple(problem.couplers, full_pose(problem, q), _many(scale, q)),
         before=unscaled.marker_distances,
         after=distances.masked_fill(~seen, torch.nan)[:, len(spec.joints) :],
         converged=converged,

@@ -43,7 +43,7 @@ class Points(NamedTuple):
 
 def read_targets(problem: Problem, targets: Targets, scale: Tensor | None) -> Points:
     """Lays joint centres and markers end to end; what is not seen gets weight 0."""
-    bodies = len(problem.structure.parents)
+    bodies = problem.structure.carries.shape[1]
     sizes = (bodies, len(problem.stage) - bodies)
     given = (targets.joint_centres, targets.markers)
     known = [t for t in given if t is not None]
