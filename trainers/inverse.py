@@ -26,7 +26,7 @@ from trainers.skeletal import forward_kinematics
 from trainers.targets import Points, Targets, read_start, read_targets
 from trainers.unfold import evaluate, find_starts, full_pose
 
-_CHUNK = 256
+_CHUNK = 128
 """Samples searched together: their matrices stay in the processor's cache."""
 _KEY = 8
 """Every so many frames of a clip one is searched from scratch."""

@@ -218,15 +218,25 @@ def normal_equations(movers: Movers, moved: Motion, targets: Tensor, weights: Te
     turn, move = twists[:, :3], twists[:, 3:]
     move = move + torch.linalg.cross(turn, centre.expand_as(turn), dim=1)
     gradient = (turn * torque + move * force).sum(1)
-    xx, yy, zz, xy, xz, yz = second.unbind(1)
-    rows = [yy + zz, -xy, -xz, -xy, xx + zz, -yz, -xz, -yz, xx + yy]
-    inertia = torch.stack(rows, dim=1).view(len(turn), 3, 3, turn.shape[2])
-    angular = (inertia * turn[:, None]).sum(2) + torch.linalg.cross(first, move, dim=1)
+    angular = _inertia_times(second, turn) + torch.linalg.cross(first, move, dim=1)
     linear = mass * move + torch.linalg.cross(turn, first, dim=1)
-    momentum = torch.cat([angular, linear], dim=1).permute(2, 0, 1)
-    products = momentum @ torch.cat([turn, move], dim=1).permute(2, 1, 0)
+    momentum = torch.cat([angular, linear], dim=1).permute(2, 0, 1).contiguous()
+    twists = torch.cat([turn, move], dim=1).permute(2, 0, 1).contiguous()
+    products = momentum @ twists.transpose(1, 2)
     matrix = products * movers.above + (products * movers.strictly_above).transpose(1, 2)
     return Normal(cost, *_gather(movers, gradient.T, matrix))
+
+
+def _inertia_times(second: Tensor, turn: Tensor) -> Tensor:
+    """Returns Σ w arm x (turn x arm) (e, 3, n) from the moments xx, yy, zz, xy, xz, yz (e, 6, n)."""
+    xx, yy, zz, xy, xz, yz = second.unbind(1)
+    x, y, z = turn.unbind(1)
+    rows = [
+        (yy + zz) * x - xy * y - xz * z,
+        (xx + zz) * y - xy * x - yz * z,
+        (xx + yy) * z - xz * x - yz * y,
+    ]
+    return torch.stack(rows, dim=1)
 
 
 def _gather(movers: Movers, gradient: Tensor, matrix: Tensor) -> tuple[Tensor, Tensor]:
