@@ -30,6 +30,7 @@ _CHUNK = 128
 """Samples searched together: their matrices stay in the processor's cache."""
 _KEY = 8
 """Every so many frames of a clip one is searched from scratch."""
+_BADLY = 1.5
 
 
 class Solution(NamedTuple):
@@ -136,6 +137,10 @@ class _Search:
 
     def _settle(self, retries: int, accept: float) -> Minimum:
         best = self.refine(find_starts(self.problem, self.points, 0))
+        return self.again(best, retries, accept)
+
+    def again(self, best: Minimum, retries: int, accept: float) -> Minimum:
+        """Starts samples that fit badly from other poses."""
         for attempt in range(1, retries + 1):
             rows = torch.nonzero(self.rms(best.cost) > accept)[:, 0]
             if not len(rows):
@@ -169,13 +174,19 @@ def _joined(parts: Iterator[Minimum]) -> Minimum:
 
 
 def _follow(search: _Search, retries: int, accept: float) -> Minimum:
-    """Searches every eighth frame from scratch and the others from between those; what fits badly, from scratch."""
+    """Searches every eighth frame from scratch and the others from between those; what fits badly, from scratch.
+
+    In a clip whose markers never fit well, badly is half as much again as the frames usually do.
+    """
     count = len(search.points.targets)
     keys = torch.arange(0, count, _KEY, device=search.problem.default.device)
     keys = torch.unique(torch.cat([keys, keys.new_tensor([count - 1] if count else [])]))
     known = search.part(keys)
     seen = known.points.weights.sum(1) > 0
-    anchors = known.from_scratch(retries, accept).x
+    first = known.from_scratch(0, accept)
+    usual = torch.nanmedian(known.rms(first.cost)) if seen.any() else first.cost.new_zeros(())
+    accept = max(accept, _BADLY * float(usual))
+    anchors = known.again(first, retries, accept).x
     endless = search.problem.aliases.periodic & torch.isinf(search.problem.high)
     if seen.any():
         keys, anchors = keys[seen], anchors[seen]

@@ -92,7 +92,10 @@ def _read_kind(
 def _read_scale(scale: Tensor | None, count: int, bodies: int, problem: Problem) -> Tensor | None:
     if scale is None:
         return None
-    if scale.shape not in ((bodies, 3), (count, bodies, 3)) or not (scale > 0).all():
+    if (
+        scale.shape not in ((bodies, 3), (count, bodies, 3))
+        or not ((scale > 0) & scale.isfinite()).all()
+    ):
         raise InputError(
             f"scale of shape {tuple(scale.shape)}",
             f"is not {bodies} x 3 positive numbers, for all samples or each",
