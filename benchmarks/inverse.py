@@ -8,11 +8,13 @@ the smallest singular value of d(markers)/d(unknowns) is below 10 mm/rad: there 
 than five degrees of some angle. The toes carry no markers; coordinates that no marker sees are not compared. Two
 readings of one rotation (a, b, c) and (a + π, π - b, c + π) are read alike. Against the tool: recorded motions,
 markers with 5 mm of Gaussian noise per axis, equal weights, the tool's default accuracy and a tight one. The last
-line is one JSON object; `speedup_vs_ik_tool` is the ratio of wall times in this run, at the tool's default accuracy.
+line is one JSON object; `speedup_vs_ik_tool` is the ratio of wall times in this run, at the tool's default accuracy,
+with one thread; `speedup_default_threads` with all cores. Figures of several models or trials are the worst of them.
 """
 
 import argparse
 import json
+import os
 import tempfile
 import time
 from pathlib import Path
@@ -144,7 +146,7 @@ def against_the_tool(folder: Path, name: str, frames: int) -> dict[str, Any]:
     theirs, their_seconds = run_tool(osim, trc, spec, times, DEFAULT_ACCURACY)
     tight, tight_seconds = run_tool(osim, trc, spec, times, TIGHT_ACCURACY)
     found, seconds = timed(problem, markers, 1)
-    _, default_seconds = timed(problem, markers, torch.get_num_threads())
+    _, default_seconds = timed(problem, markers, os.cpu_count() or 1)
     ours = found.q.numpy()
     blind, _ = smallest_singular_values(problem, q[:1])
     turning = [spec.coordinates[int(i)].kind == "rotational" for i in problem.movers.unknowns]
