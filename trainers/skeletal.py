@@ -15,7 +15,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from schemas.formulas import evaluate
 from schemas.skeleton import SkeletonSpec
+from trainers.shapes import local_transforms, product
 from trainers.structure import Curves, Structure, structure_of
 
 
@@ -64,7 +66,8 @@ def _evaluate(curves: Curves, q: Tensor) -> Tensor:
     value = curves.coefficients[-1][piece]
     for coefficients in reversed(curves.coefficients[:-1].unbind(0)):
         value = torch.addcmul(coefficients[piece], value, at)
-    return value
+    others = [evaluate(formula, q[on], torch)[None] for on, formula in curves.formulas]
+    return torch.cat([value, *others]) if others else value
 
 
 def _axis_values(structure: Structure, q: Tensor, scales: Tensor) -> tuple[Tensor, Tensor]:
@@ -74,7 +77,7 @@ def _axis_values(structure: Structure, q: Tensor, scales: Tensor) -> tuple[Tenso
         factor = (stretch * scales[parents]).sum(1) + rigid
         q = q.index_copy(0, coupler.target, _evaluate(coupler, q) * factor)
     values = torch.addmm(structure.intercepts, structure.slopes, q)
-    if len(structure.curves.source):
+    if len(structure.curves.target):
         values = values.index_copy(0, structure.curves.target, _evaluate(structure.curves, q))
     values = values.view(len(structure.parents), 6, q.shape[1])
     return values[:, :3], values[:, 3:]
@@ -88,6 +91,13 @@ def _local_transforms(s: Structure, angles: Tensor, values: Tensor, scales: Tens
     rotation = (s.rotation @ products.flatten(1, 3)).view(len(s.parents), 3, 3, angles.shape[2])
     parent_scales = scales[s.parents]
     moved = s.directions @ values
+    for shapes in s.shapes:
+        joints = shapes.joints
+        six = torch.cat([angles[joints], values[joints]], dim=1)
+        turned, at = local_transforms(shapes, six, scales[shapes.parents], scales[shapes.children])
+        turned = product(product(s.outer[joints], turned), s.inner[joints])
+        rotation = rotation.index_copy(0, joints, turned)
+        moved = moved.index_copy(0, joints, (s.outer[joints] * at[:, None]).sum(2))
     outer, inner = s.parent_origin @ parent_scales, s.child_origin @ scales[1:]
     origin = outer + moved - (rotation * inner[:, None]).sum(2)
     return torch.cat([rotation, origin[:, :, None]], dim=2)

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.curves import Curve
+from schemas.formulas import Formula
 from schemas.skeleton import Axis, Joint, Offset, SkeletonSpec, Vec3, compose
+from trainers.shapes import Shapes, shapes_of
 
 Array = NDArray[np.float64]
 
@@ -27,7 +29,7 @@ class Curves(NamedTuple):
     source: Tensor
     """(f) coordinate."""
     target: Tensor
-    """(f) row that the values replace."""
+    """(f + formulas) row that the values replace."""
     breaks: Tensor
     """(f, k, 1), filled up with +inf."""
     origins: Tensor
@@ -36,6 +38,8 @@ class Curves(NamedTuple):
     """(d + 1, f · (k + 1)), lowest power first."""
     first: Tensor
     """(f, 1) place of each curve's first piece."""
+    formulas: tuple[tuple[Tensor, Formula], ...]
+    """With the coordinates (arguments) of each; their rows come after those of the curves in `target`."""
 
 
 class Structure(NamedTuple):
@@ -50,6 +54,12 @@ class Structure(NamedTuple):
     """(6b, 1)."""
     curves: Curves
     """The bent axes."""
+    shapes: tuple[Shapes, ...]
+    """The joints that their axes alone do not describe, by kind."""
+    outer: Tensor
+    """(b, 3, 3, 1): R_parent_from_F."""
+    inner: Tensor
+    """(b, 3, 3, 1): R_M_from_body."""
     rotation: Tensor
     """(b, 9, 27)."""
     directions: Tensor
@@ -105,6 +115,9 @@ def structure_of(
         slopes=number(slopes),
         intercepts=number(intercepts)[:, None],
         curves=_curves(bent, number, index),
+        shapes=shapes_of(spec, number, index),
+        outer=number([outer[0] for outer, _ in frames])[..., None],
+        inner=number([inner[0].T for _, inner in frames])[..., None],
         rotation=number([_rotation_products(j) for j in spec.joints]),
         directions=number([f[0][0] @ d.T for f, d in zip(frames, moves, strict=True)]),
         stretch=number(np.abs(moves) * scaling),
@@ -119,8 +132,8 @@ def structure_of(
     )
 
 
-Bent = tuple[int, int, Curve]
-"""Source coordinate, target row, curve."""
+Bent = tuple[tuple[int, ...], int, Curve | Formula]
+"""Source coordinates, target row, function."""
 
 
 def _split_axes(spec: SkeletonSpec) -> tuple[Array, Array, list[Bent]]:
@@ -129,13 +142,13 @@ def _split_axes(spec: SkeletonSpec) -> tuple[Array, Array, list[Bent]]:
     slopes, intercepts = np.zeros((len(axes), len(spec.coordinates))), np.zeros(len(axes))
     bent: list[Bent] = []
     for row, axis in enumerate(axes):
-        if axis.coordinate is None:
+        if not axis.coordinates:
             intercepts[row] = axis.curve(0.0)
         elif axis.curve.is_linear:
             intercepts[row] = axis.curve(0.0)
-            slopes[row, axis.coordinate] = axis.curve(1.0) - axis.curve(0.0)
+            slopes[row, axis.coordinates[0]] = axis.curve(1.0) - axis.curve(0.0)
         else:
-            bent.append((axis.coordinate, row, axis.curve))
+            bent.append((axis.coordinates, row, axis.curve))
     return slopes, intercepts, bent
 
 
@@ -147,34 +160,38 @@ def _coupler_groups(spec: SkeletonSpec) -> list[list[Bent]]:
         coupler = spec.coordinates[i].coupler
         if coupler is None:
             continue
-        depth[i] = depth.get(coupler.independent, -1) + 1
+        depth[i] = max((depth.get(on, -1) for on in coupler.independents), default=-1) + 1
         if depth[i] == len(groups):
             groups.append([])
-        groups[depth[i]].append((coupler.independent, i, coupler.curve))
-    return groups
+        groups[depth[i]].append((coupler.independents, i, coupler.curve))
+    # Formulas last: the values of a group are those of its curves, then those of its formulas.
+    return [sorted(group, key=lambda bent: isinstance(bent[2], Formula)) for group in groups]
 
 
 def _curves(
     bent: list[Bent], number: Callable[[object], Tensor], index: Callable[[object], Tensor]
 ) -> Curves:
     """Packs curves of different numbers of pieces and powers into rectangles."""
-    pieces = [curve.pieces() for _, _, curve in bent]
+    formulas = [(index(on), row, f) for on, row, f in bent if isinstance(f, Formula)]
+    curved = [(on[0], row, f) for on, row, f in bent if isinstance(f, Curve)]
+    pieces = [curve.pieces() for _, _, curve in curved]
     width = max((len(p.breaks) for p in pieces), default=0)
     powers = max((p.coefficients.shape[1] for p in pieces), default=1)
-    breaks = np.full((len(bent), width, 1), np.inf)
-    origins = np.zeros((len(bent), width + 1))
-    coefficients = np.zeros((powers, len(bent), width + 1))
+    breaks = np.full((len(curved), width, 1), np.inf)
+    origins = np.zeros((len(curved), width + 1))
+    coefficients = np.zeros((powers, len(curved), width + 1))
     for i, p in enumerate(pieces):
         breaks[i, : len(p.breaks), 0] = p.breaks
         origins[i, : len(p.origins)] = p.origins
         coefficients[: p.coefficients.shape[1], i, : len(p.origins)] = p.coefficients.T
     return Curves(
-        source=index([source for source, _, _ in bent]),
-        target=index([target for _, target, _ in bent]),
+        source=index([source for source, _, _ in curved]),
+        target=index([row for _, row, _ in (*curved, *formulas)]),
         breaks=number(breaks),
         origins=number(origins.reshape(-1)),
         coefficients=number(coefficients.reshape(powers, -1)),
-        first=index(np.arange(len(bent)) * (width + 1))[:, None],
+        first=index(np.arange(len(curved)) * (width + 1))[:, None],
+        formulas=tuple((on, formula) for on, _, formula in formulas),
     )
 
 

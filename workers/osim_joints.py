@@ -14,9 +14,13 @@ JOINT_AXES: dict[str, tuple[str, str]] = {
     "GimbalJoint": ("xyz", ""),
     "FreeJoint": ("xyz", "xyz"),
     "PlanarJoint": ("z", "xy"),
+    "EllipsoidJoint": ("xyz", ""),
+    "ScapulothoracicJoint": ("xyz", "x"),
+    "ConstantCurvatureJoint": ("xzy", ""),
 }
 """Rotations then translations of the joint classes without own functions, in the order of their coordinates
-(Simbody's mobilizers; OpenSim models run in Euler angles, so a ball is a body-fixed X-Y-Z gimbal)."""
+(Simbody's mobilizers; OpenSim models run in Euler angles, so a ball is a body-fixed X-Y-Z gimbal). The last three have
+a shape: their axes only hand it its arguments, for a scapula the winging angle in the fourth place."""
 
 
 def plain_axes(rotations: str, translations: str, coordinates: list[int]) -> list[Axis]:
@@ -24,7 +28,7 @@ def plain_axes(rotations: str, translations: str, coordinates: list[int]) -> lis
     free = iter(coordinates)
     axes: list[Axis] = []
     for used in (rotations, translations):
-        axes += [Axis(direction=AXES[k], curve=IDENTITY, coordinate=next(free)) for k in used]
+        axes += [Axis(direction=AXES[k], curve=IDENTITY, coordinates=(next(free),)) for k in used]
         axes += [Axis(direction=AXES[k], curve=ZERO) for k in "xyz" if k not in used]
     return axes
 
