@@ -55,7 +55,8 @@ class Axis:
     coordinates: tuple[int, ...] = ()
     """What the curve is a function of, in the order of its arguments; none for most constants."""
     scales: bool = False
-    """Whether `Model.scale` multiplies the curve by |direction| · (scale of the parent body), absolute components."""
+    """Whether `Model.scale` multiplies the curve by |direction| · (scale of the parent body), absolute components;
+    where the joint is reversed, that is the child."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +72,9 @@ class Joint:
     axes: tuple[Axis, Axis, Axis, Axis, Axis, Axis]
     shape: Annotated[Shape, Field(discriminator="kind")] | None = None
     """None for a joint that its axes describe; else the axes' values are the arguments of the shape."""
+    reverse: bool = False
+    """True where the model names this child as the joint's parent: its axes and shape then make T_M_from_F, and its
+    centre is F's origin. (The tree grows from ground, whatever the model says.)"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +181,12 @@ class SkeletonSpec:
         return tuple(index[j.parent] for j in self.joints)
 
     @cached_property
+    def scaled_by(self) -> tuple[tuple[int, int], ...]:
+        """Per joint the bodies that the model calls its parent and its child, -1 for ground."""
+        pairs = zip(self.parents, self.joints, strict=True)
+        return tuple((i, p) if j.reverse else (p, i) for i, (p, j) in enumerate(pairs))
+
+    @cached_property
     def coupler_order(self) -> tuple[int, ...]:
         """Coupled coordinates, each after those it depends on."""
         waiting = {i: c.coupler.independents for i, c in enumerate(self.coordinates) if c.coupler}
@@ -204,7 +214,7 @@ class SkeletonSpec:
         non-uniform one; the squares of the direction carry that over to any scale.
         """
         found = dict.fromkeys(self.coupler_order, (-1, (0.0, 0.0, 0.0)))
-        for parent, joint in zip(self.parents, self.joints, strict=True):
+        for (parent, _), joint in zip(self.scaled_by, self.joints, strict=True):
             for axis in joint.axes[3:]:
                 for i in axis.coordinates:
                     if i in found and self.coordinates[i].kind == "translational":

@@ -211,7 +211,7 @@ CUSTOM = {
     "gcv_smooth": turning_and_moving(gcv(2, 0.01)),
     "plane": turning_and_moving(_PLANE, "a b"),
     "plane_that_does_not_scale": turning_and_moving(function("LinearFunction", coefficients="1 0 .2"), "a b"),
-    "plane_that_scales": turning_and_moving(multiplied(function("LinearFunction", coefficients="1 0 .2"), 1.0), "a b"),
+    "plane_that_scales": custom({"rotation2": ("b", "1 0 0", line(1, 0)), "translation3": ("b a", "0 .6 .8", multiplied(function("LinearFunction", coefficients="1 0 .2"), 1.0))}, "a b"),
     "multivariate": turning_and_moving(_MULTIVARIATE, "a b"),
     "multivariate_of_three": turning_and_moving(multiplied(_CUBE, -.7), "a c b"),
     "expression": turning_and_moving(multiplied(_EXPRESSION, .4), "b a"),

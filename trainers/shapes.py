@@ -23,13 +23,15 @@ the length at the first."""
 
 
 class Shapes(NamedTuple):
-    """The joints of one kind."""
+    """The joints of one kind; `axes` are joints without a shape that are reversed."""
 
     kind: str
+    reverse: bool
+    """Whether the joints make T_M_from_F, which is then inverted."""
     joints: Tensor
     """(s) joint (= body)."""
     parents: Tensor
-    """(s) parent + 1; 0 is ground."""
+    """(s) body + 1 that the model calls the parent; 0 is ground."""
     children: Tensor
     """(s) body + 1 whose scale counts as the child's; 0 (which never scales) for a scapula on ground, as OpenSim
     has it."""
@@ -37,31 +39,58 @@ class Shapes(NamedTuple):
     """(s, 4, 1): ellipsoid radii; scapula radii, winging direction; arc neutral angles, length."""
     origin: Tensor
     """(s, 3, 1): a point on a scapula's winging axis."""
+    directions: Tensor
+    """(s, 6, 3, 1): of the axes."""
+    stretch: Tensor
+    """(s, 3, 3, 1): |direction| of the translations that scale, zero rows elsewhere."""
+    rigid: Tensor
+    """(s, 3, 1): 1 for translations that do not scale, else 0."""
 
 
 def shapes_of(
     spec: SkeletonSpec, number: Callable[[object], Tensor], index: Callable[[object], Tensor]
 ) -> tuple[Shapes, ...]:
     """Groups a skeleton's shapes by kind; `number` and `index` make tensors of the structure's dtype and device."""
-    groups: dict[str, list[tuple[int, int, Shape]]] = {}
-    for i, (parent, joint) in enumerate(zip(spec.parents, spec.joints, strict=True)):
-        if joint.shape is not None:
-            groups.setdefault(joint.shape.kind, []).append((i, parent, joint.shape))
-    return tuple(
-        Shapes(
-            kind=kind,
-            joints=index([i for i, _, _ in group]),
-            parents=index([parent + 1 for _, parent, _ in group]),
-            children=index([0 if kind == "scapula" and p < 0 else i + 1 for i, p, _ in group]),
-            sizes=number([_sizes(shape) for _, _, shape in group])[:, :, None],
-            origin=number([_origin(shape) for _, _, shape in group])[:, :, None],
-        )
-        for kind, group in groups.items()
+    groups: dict[tuple[str, bool], list[int]] = {}
+    for i, joint in enumerate(spec.joints):
+        if joint.shape is not None or joint.reverse:
+            kind = joint.shape.kind if joint.shape else "axes"
+            groups.setdefault((kind, joint.reverse), []).append(i)
+    return tuple(_group(spec, key, joints, number, index) for key, joints in groups.items())
+
+
+def _group(
+    spec: SkeletonSpec,
+    key: tuple[str, bool],
+    places: list[int],
+    number: Callable[[object], Tensor],
+    index: Callable[[object], Tensor],
+) -> Shapes:
+    joints = [spec.joints[i] for i in places]
+    bodies = [spec.scaled_by[i] for i in places]
+    scaling = [
+        [a.scales and p >= 0 for a in j.axes[3:]] for j, (p, _) in zip(joints, bodies, strict=True)
+    ]
+    stretch = [[[abs(d) for d in a.direction] for a in j.axes[3:]] for j in joints]
+    scales = number(scaling)[:, :, None]
+    return Shapes(
+        kind=key[0],
+        reverse=key[1],
+        joints=index(places),
+        parents=index([parent + 1 for parent, _ in bodies]),
+        children=index([0 if key[0] == "scapula" and p < 0 else c + 1 for p, c in bodies]),
+        sizes=number([_sizes(j.shape) for j in joints])[:, :, None],
+        origin=number([_origin(j.shape) for j in joints])[:, :, None],
+        directions=number([[a.direction for a in j.axes] for j in joints])[..., None],
+        stretch=(number(stretch) * scales)[..., None],
+        rigid=1 - scales,
     )
 
 
-def _sizes(shape: Shape) -> tuple[float, ...]:
+def _sizes(shape: Shape | None) -> tuple[float, ...]:
     match shape:
+        case None:
+            return (0.0, 0.0, 0.0, 0.0)
         case Ellipsoid():
             return (*shape.radii, 0.0)
         case Scapula():
@@ -70,7 +99,7 @@ def _sizes(shape: Shape) -> tuple[float, ...]:
             return (*shape.neutral, shape.length)
 
 
-def _origin(shape: Shape) -> tuple[float, ...]:
+def _origin(shape: Shape | None) -> tuple[float, ...]:
     return (*shape.winging_origin, 0.0) if isinstance(shape, Scapula) else (0.0, 0.0, 0.0)
 
 
@@ -81,15 +110,42 @@ def local_transforms(
 
     Args:
         shapes: the joints of one kind.
-        values: (s, 6, n) of the joints' six axes.
-        parent_scale: (s, 3, n or 1) of the parents' bodies.
+        values: (s, 6, n) of the joints' six axes, before any scaling.
+        parent_scale: (s, 3, n or 1) of the bodies at `shapes.parents`.
         child_scale: (s, 3, n or 1) of the bodies at `shapes.children`.
     """
     if shapes.kind == "ellipsoid":
-        return _ellipsoid(values, shapes.sizes[:, :3] * parent_scale)
-    if shapes.kind == "scapula":
-        return _scapula(shapes, values, parent_scale, child_scale)
-    return _arc(values[:, :3] + shapes.sizes[:, :3], shapes.sizes[:, 3] * child_scale[:, 1])
+        rotation, origin = _ellipsoid(values, shapes.sizes[:, :3] * parent_scale)
+    elif shapes.kind == "scapula":
+        rotation, origin = _scapula(shapes, values, parent_scale, child_scale)
+    elif shapes.kind == "arc":
+        length = shapes.sizes[:, 3] * child_scale[:, 1]
+        rotation, origin = _arc(values[:, :3] + shapes.sizes[:, :3], length)
+    else:
+        rotation, origin = _axes(shapes, values, parent_scale)
+    if shapes.reverse:
+        rotation = rotation.transpose(1, 2)
+        origin = -(rotation * origin[:, None]).sum(2)
+    return rotation, origin
+
+
+def _axes(shapes: Shapes, values: Tensor, parent_scale: Tensor) -> tuple[Tensor, Tensor]:
+    """R1 R2 R3 and the sum of the translations, as in schemas/skeleton.py."""
+    one, two, three = (_about(shapes.directions[:, i], values[:, i]) for i in range(3))
+    factors = (shapes.stretch * parent_scale[:, None]).sum(2) + shapes.rigid
+    moved = (shapes.directions[:, 3:] * (values[:, 3:] * factors)[:, :, None]).sum(1)
+    return product(product(one, two), three), moved
+
+
+def _about(direction: Tensor, angle: Tensor) -> Tensor:
+    """Returns R (s, 3, 3, n) about a unit vector (s, 3, 1) by an angle (s, n): Rodrigues."""
+    x, y, z = direction.unbind(1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).view(len(x), 3, 3, 1)
+    outer = direction[:, :, None] * direction[:, None]
+    eye = torch.eye(3, dtype=angle.dtype, device=angle.device)[None, :, :, None]
+    c, s = angle.cos()[:, None, None], angle.sin()[:, None, None]
+    return outer + (eye - outer) * c + cross * s
 
 
 def turn(axis: str, angle: Tensor) -> Tensor:

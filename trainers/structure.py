@@ -100,7 +100,9 @@ def structure_of(
     points = _point_constants(spec)
     moves = np.array([[a.direction for a in j.axes[3:]] for j in spec.joints])
     scaling = np.array([[a.scales for a in j.axes[3:]] for j in spec.joints])[:, :, None]
-    scaling &= np.array(spec.parents)[:, None, None] >= 0  # ground has no scale
+    # Ground has no scale; what is reversed scales in trainers/shapes.py.
+    reverse = np.array([j.reverse for j in spec.joints])
+    scaling &= ((np.array(spec.parents) >= 0) & ~reverse)[:, None, None]
     levels, order = _levels(spec)
     return Structure(
         couplers=tuple(
@@ -229,7 +231,12 @@ def _levels(spec: SkeletonSpec) -> tuple[list[tuple[list[int], list[int]]], list
 
 def _point_constants(spec: SkeletonSpec) -> list[tuple[int, Array]]:
     """Returns body and origin-by-scale (3, 3) of the joint centres, then of the markers."""
-    centres = [(i, compose(joint.child_frames)[1]) for i, joint in enumerate(spec.joints)]
+    centres = [
+        (spec.parents[i], compose(joint.parent_frames)[1])
+        if joint.reverse
+        else (i, compose(joint.child_frames)[1])
+        for i, joint in enumerate(spec.joints)
+    ]
     index = {name: i for i, name in enumerate(spec.body_names)}
     return centres + [
         (index.get(m.body, -1), compose((*m.frames, Offset(translation=m.location)))[1])

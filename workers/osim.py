@@ -121,13 +121,17 @@ def _skeleton(model: Any) -> SkeletonSpec:
     with _named_refusal():
         coordinates = list(_each(model.getCoordinateSet()))
         index = {c.getName(): i for i, c in enumerate(coordinates)}
-        couplers = _couplers(model, index)
-        joints = tree_order([_joint(j, index) for j in _each(model.getJointSet())])
-        return SkeletonSpec(
-            joints=tuple(joints),
-            coordinates=tuple(_coordinate(c, couplers.get(c.getName())) for c in coordinates),
-            markers=tuple(_marker(m) for m in _each(model.getMarkerSet())),
-        )
+        couplers, ignored = _couplers(model, index)
+        joints, loops = tree_order([_joint(j, index) for j in _each(model.getJointSet())])
+        ignored += [f"{joint.name} (joint that closes a loop)" for joint in loops]
+        if ignored:
+            warnings.warn(f"constraints are ignored: {', '.join(ignored)}", stacklevel=3)
+        moving = tuple(_coordinate(c, couplers.get(c.getName())) for c in coordinates)
+        markers = tuple(_marker(m) for m in _each(model.getMarkerSet()))
+    try:
+        return SkeletonSpec(joints=tuple(joints), coordinates=moving, markers=markers)
+    except ValueError as error:
+        raise InputError(".osim", str(error), "Repair it in OpenSim") from error
 
 
 def _frames(frame: Any) -> tuple[str, tuple[Offset, ...]]:
@@ -244,8 +248,8 @@ def _number(function: Any, name: str) -> float:
     return float(opensim.PropertyHelper.getValueDouble(function.getPropertyByName(name)))
 
 
-def _couplers(model: Any, index: dict[str, int]) -> dict[str, Coupler]:
-    """Returns the enforced couplers by dependent coordinate; warns of every other constraint."""
+def _couplers(model: Any, index: dict[str, int]) -> tuple[dict[str, Coupler], list[str]]:
+    """Returns the enforced couplers by dependent coordinate, and the names of every other constraint."""
     couplers, others = {}, []
     for constraint in _each(model.getConstraintSet()):
         if not constraint.get_isEnforced():
@@ -260,9 +264,7 @@ def _couplers(model: Any, index: dict[str, int]) -> dict[str, Coupler]:
         couplers[str(coupler.getDependentCoordinateName())] = Coupler(
             independents=tuple(index[str(n)] for n in on), curve=curve.times(float(factor))
         )
-    if others:
-        warnings.warn(f"constraints are ignored: {', '.join(others)}", stacklevel=2)
-    return couplers
+    return couplers, others
 
 
 def _coordinate(coordinate: Any, coupler: Coupler | None) -> Coordinate:

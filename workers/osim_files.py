@@ -67,6 +67,12 @@ def check_document(osim: bytes, label: str) -> ElementTree.Element:
     for function in root.iter():
         if function.tag in FEWEST_NUMBERS:
             _check_function(function, label)
+    for joint in root.iter("CustomJoint"):
+        lists = [*joint.iter("coordinates"), *joint.iter("coordinate")]
+        if not any((node.text or "").strip() for node in lists if not len(node)):
+            # OpenSim's C++ ends the process here.
+            remedy = "Make it a WeldJoint"
+            raise InputError(label, f"has a joint {joint.get('name')} without coordinates", remedy)
     for owner, list_of, functions in FUNCTION_OWNERS:
         for node in root.iter(owner):
             arguments = len((node.findtext(list_of) or "").split())

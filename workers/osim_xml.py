@@ -107,7 +107,7 @@ def _with_scaled_curves(spec: SkeletonSpec, scale: Array | None) -> SkeletonSpec
     if scale is None:
         return spec
     joints: list[Joint] = []
-    for parent, joint in zip(spec.parents, spec.joints, strict=True):
+    for (parent, child), joint in zip(spec.scaled_by, spec.joints, strict=True):
         axes = [
             replace(a, curve=a.curve.times(float(np.abs(a.direction) @ scale[parent])))
             if a.scales and parent >= 0
@@ -115,7 +115,7 @@ def _with_scaled_curves(spec: SkeletonSpec, scale: Array | None) -> SkeletonSpec
             for a in joint.axes
         ]
         moved = (axes[0], axes[1], axes[2], axes[3], axes[4], axes[5])
-        shape = joint.shape and _scaled_shape(joint.shape, len(joints), parent, scale)
+        shape = joint.shape and _scaled_shape(joint.shape, parent, child, scale)
         joints.append(replace(joint, axes=moved, shape=shape))
     coordinates = [
         replace(c, coupler=replace(c.coupler, curve=c.coupler.curve.times(factor)))
@@ -126,11 +126,11 @@ def _with_scaled_curves(spec: SkeletonSpec, scale: Array | None) -> SkeletonSpec
     return replace(spec, joints=tuple(joints), coordinates=tuple(coordinates))
 
 
-def _scaled_shape(shape: Shape, body: int, parent: int, scale: Array) -> Shape:
+def _scaled_shape(shape: Shape, parent: int, child: int, scale: Array) -> Shape:
     """Scales by the bodies' factors; ground has none, and a scapula on ground keeps all its sizes."""
     ones = np.ones(3)
     outer = ones if parent < 0 else scale[parent]
-    inner = ones if parent < 0 and isinstance(shape, Scapula) else scale[body]
+    inner = ones if child < 0 or (parent < 0 and isinstance(shape, Scapula)) else scale[child]
     return shape.scaled(_triple(outer), _triple(inner))
 
 
@@ -178,7 +178,9 @@ def _joint(parent: Element, joint: Joint, spec: SkeletonSpec, scales: Mapping[st
     still = joint.shape is None and all(a.curve == ZERO and not a.coordinates for a in joint.axes)
     tag = "CustomJoint" if joint.shape is None else SHAPE_TAGS[joint.shape.kind]
     node = _add(parent, "WeldJoint" if still else tag, name=joint.name)
-    ends = ((joint.parent, joint.parent_frames), (joint.child, joint.child_frames))
+    ends = [(joint.parent, joint.parent_frames), (joint.child, joint.child_frames)]
+    if joint.reverse:
+        ends.reverse()
     for role, (body, _) in zip(("parent", "child"), ends, strict=True):
         _add(node, f"socket_{role}_frame", f"{body}_offset")
     if not still:
