@@ -23,6 +23,22 @@ TURN = {
 }
 
 
+SHAPES = {
+    "Ellipsoid": (3, "<radii_x_y_z>.1 .25 .4</radii_x_y_z>"),
+    "Scapulothoracic": (
+        4,
+        """<thoracic_ellipsoid_radii_x_y_z>.1 .25 .4</thoracic_ellipsoid_radii_x_y_z>
+<scapula_winging_axis_origin>.05 -.03</scapula_winging_axis_origin>
+<scapula_winging_axis_direction>.4</scapula_winging_axis_direction>""",
+    ),
+    "ConstantCurvature": (
+        3,
+        "<neutral_angle_x_z_y>.1 -.2 .3</neutral_angle_x_z_y><length>.4</length>",
+    ),
+}
+"""Joint classes with sizes of their own: how many coordinates they have, and the sizes."""
+
+
 def document(joint: str, constraints: str = "", markers: str = "") -> bytes:
     """A free body A that carries a body B by `joint`, a marker on each and one on ground."""
     free = "".join(f"<Coordinate name='root_{i}'/>" for i in range(6))
@@ -52,9 +68,17 @@ SOCKETS = (
 
 def simple(kind: str) -> bytes:
     """A model whose joint is of one of OpenSim's classes."""
-    names = "".join(f"<Coordinate name='{kind}_{i}'/>" for i in range(SIMPLE_JOINTS.get(kind, 0)))
+    count, sizes = SHAPES.get(kind, (SIMPLE_JOINTS.get(kind, 0), ""))
+    names = "".join(f"<Coordinate name='{kind}_{i}'/>" for i in range(count))
     coordinates = f"<coordinates>{names}</coordinates>" if names else ""
-    return document(f"<{kind}Joint name='tested'>{SOCKETS}{coordinates}{FRAMES}</{kind}Joint>")
+    return document(
+        f"<{kind}Joint name='tested'>{SOCKETS}{coordinates}{FRAMES}{sizes}</{kind}Joint>"
+    )
+
+
+def on_ground(osim: bytes) -> bytes:
+    """Hangs the tested joint on ground instead of on body A."""
+    return osim.replace(b"<socket_parent>/bodyset/A", b"<socket_parent>/ground", 1)
 
 
 def custom(
@@ -106,11 +130,17 @@ def multiplied(function: str, factor: float) -> str:
     return f"<MultiplierFunction name='function'>{inside}</MultiplierFunction>"
 
 
-def coupler(function: str, factor: float = 1.0) -> str:
-    """Makes b a function of a."""
+def function(kind: str, **properties: object) -> str:
+    """A function by its properties."""
+    inside = "".join(f"<{name}>{value}</{name}>" for name, value in properties.items())
+    return f"<{kind} name='function'>{inside}</{kind}>"
+
+
+def coupler(function: str, factor: float = 1.0, on: str = "a") -> str:
+    """Makes b a function of a, or of others."""
     bare = function.replace(" name='function'", "")
     return f"""<CoordinateCouplerConstraint name="coupler"><coupled_coordinates_function>{bare}
-</coupled_coordinates_function><independent_coordinate_names>a</independent_coordinate_names>
+</coupled_coordinates_function><independent_coordinate_names>{on}</independent_coordinate_names>
 <dependent_coordinate_name>b</dependent_coordinate_name><scale_factor>{factor}</scale_factor>
 </CoordinateCouplerConstraint>"""
 
@@ -118,6 +148,46 @@ def coupler(function: str, factor: float = 1.0) -> str:
 _SPLINE = through("SimmSpline", "-1 -.4 .1 .9 1.2", "0 .3 -.1 .4 .2")
 _CURVED = "<PolynomialFunction name='function'><coefficients>.2 -.3 .1 .05 .02</coefficients></PolynomialFunction>"
 _BROKEN = through("PiecewiseLinearFunction", "-.5 0 .6", "0 .1 .5")
+_SINE = function("Sine", amplitude=0.3, omega=2.5, phase=0.4, offset=-0.1)
+_STEP = function("StepFunction", start_time=-0.5, end_time=0.7, start_value=0.3, end_value=-0.2)
+_STAIRS = through("PiecewiseConstantFunction", "-.5 0 .6", ".2 .1 .5")
+_PLANE = function("LinearFunction", coefficients=".5 -.3 .2")
+_MULTIVARIATE = function(
+    "MultivariatePolynomialFunction", coefficients=".1 -.2 .3 .05 .2 -.1", dimension=2, order=2
+)
+_CUBE = function(
+    "MultivariatePolynomialFunction",
+    coefficients=" ".join(f"{(-1) ** i * 0.1 / (i + 1):.4f}" for i in range(20)),
+    dimension=3,
+    order=3,
+)
+_EXPRESSION = function(
+    "ExpressionBasedFunction",
+    expression="sin(x)*s - y^2/(2+x^2) + erf(x) + 0.1*max(x, y) - 3e-1*abs(x-y); s=exp(-square(y))",
+    variables="x y",
+)
+_ONE_ARGUMENT = function("ExpressionBasedFunction", expression="0.2*tanh(t)-t^3/9", variables="t")
+
+
+def gcv(half_order: int, variance: float = 0.0) -> str:
+    """A GCVSpline of 3 knots more than it needs."""
+    count = 2 * half_order + 3
+    x = " ".join(f"{-1 + 2.2 * i / count + 0.05 * (i % 2):.3f}" for i in range(count))
+    y = " ".join(f"{0.3 * (-1) ** (i // 2) / (1 + i % 3):.3f}" for i in range(count))
+    weights = " ".join(["1"] * count)
+    return function(
+        "GCVSpline", half_order=half_order, error_variance=variance, x=x, weights=weights, y=y
+    )
+
+
+def turning_and_moving(function: str, on: str = "a") -> bytes:
+    """Puts one function on a rotation and on an oblique translation, there of its coordinates in reverse."""
+    back = " ".join(reversed(on.split()))
+    axes = {"rotation2": (on, "1 0 0", function), "translation3": (back, "0 -.6 .8", function)}
+    return custom(axes, " ".join(sorted(on.split())))
+
+
+THREE_TURNS = {"rotation2": ("b", "1 0 0", line(1, 0)), "rotation3": ("c", "0 1 0", line(1, 0))}
 CUSTOM = {
     "spline": custom({"translation2": ("a", "0 1 0", _SPLINE)}),
     "spline_of_two": custom({"translation2": ("a", "0 1 0", through("SimmSpline", "-1 .3", "0 .1"))}),
@@ -133,10 +203,32 @@ CUSTOM = {
     "oblique_translation": custom({"translation1": ("a", "0.6 -0.8 0", line(2, 0.1))}),
     "negative_translation": custom({"translation2": ("a", "0 -1 0", _SPLINE)}),
     "no_function": custom({"rotation2": ("b", "1 0 0", "")}, "a b"),
+    "sine": turning_and_moving(_SINE),
+    "step": turning_and_moving(_STEP),
+    "stairs": turning_and_moving(_STAIRS),
+    "one_stair": custom({"translation2": ("a", "0 1 0", through("PiecewiseConstantFunction", ".3", ".2"))}),
+    **{f"gcv_{m}": turning_and_moving(gcv(m)) for m in (1, 2, 3, 4)},
+    "gcv_smooth": turning_and_moving(gcv(2, 0.01)),
+    "plane": turning_and_moving(_PLANE, "a b"),
+    "plane_that_does_not_scale": turning_and_moving(function("LinearFunction", coefficients="1 0 .2"), "a b"),
+    "plane_that_scales": custom({"rotation2": ("b", "1 0 0", line(1, 0)), "translation3": ("b a", "0 .6 .8", multiplied(function("LinearFunction", coefficients="1 0 .2"), 1.0))}, "a b"),
+    "multivariate": turning_and_moving(_MULTIVARIATE, "a b"),
+    "multivariate_of_three": turning_and_moving(multiplied(_CUBE, -.7), "a c b"),
+    "expression": turning_and_moving(multiplied(_EXPRESSION, .4), "b a"),
+    "expression_of_one": custom({"translation1": ("a", ".8 0 .6", _ONE_ARGUMENT)}),
+    "spline_of_two_coordinates": turning_and_moving(_SPLINE, "b a"),
+    "multiplied_sine": custom({"translation1": ("a", "1 0 0", multiplied(multiplied(_SINE, 2.0), -.5))}),
+    "coupled_sine": custom({"rotation2": ("b", "1 0 0", line(1, 0))}, "a b", coupler(_SINE, 1.5)),
+    "coupled_to_two": custom(THREE_TURNS, "a b c", coupler(_MULTIVARIATE, .5, "a c")),
+    "coupled_plane": custom(THREE_TURNS, "a b c", coupler(_PLANE, .5, "c a")),
+    "coupled_expression": custom(THREE_TURNS, "a b c", coupler(_EXPRESSION, 1.0, "c a")),
+    "line_without_coordinate": custom({"rotation2": ("", "1 0 0", line(2, .5))}),
     "coupled_rotation": custom({"rotation2": ("b", "1 0 0", line(1, 0))}, "a b", coupler(_SPLINE, 2.0)),
 }  # fmt: skip
 """By what is special about the CustomJoint."""
 ALL = CUSTOM | {kind: simple(kind) for kind in SIMPLE_JOINTS} | {
+    **{kind: simple(kind) for kind in SHAPES},
+    **{f"{kind}_on_ground": on_ground(simple(kind)) for kind in SHAPES},
     "nested_frames": nested(simple("Universal"), ".2 .1 -.3", ".5 -.2 .9"),
 }  # fmt: skip
 """Everything that is supported."""

@@ -83,9 +83,7 @@ class TestAgainstOpenSim:
 
 
 class TestGradients:
-    @pytest.mark.parametrize(
-        "name", ["coupled_rotation", "spline", "oblique_translation", "Free", "nested_frames"]
-    )
+    @pytest.mark.parametrize("name", zoo.ALL)
     def test_gradients_are_those_of_the_function(self, name: str) -> None:
         spec, rng = read_skeleton(zoo.ALL[name]), np.random.default_rng(4)
         structure = structure_of(spec)

@@ -6,7 +6,7 @@ Dims: c = coordinate, b = body, j = joint, m = marker. Units m and rad; OpenSim'
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +15,11 @@ import numpy as np
 import opensim
 from numpy.typing import NDArray
 
-from schemas.curves import IDENTITY, ZERO, Curve
+from schemas.curves import ZERO, Curve
 from schemas.errors import InputError
 from schemas.files import local_copy
+from schemas.formulas import Formula
+from schemas.shapes import Arc, Ellipsoid, Scapula, Shape
 from schemas.skeleton import (
     Axis,
     Coordinate,
@@ -32,6 +34,7 @@ from schemas.skeleton import (
 from workers.osim_files import check_document
 from workers.osim_files import missing_meshes as missing_meshes
 from workers.osim_files import read_model as read_model
+from workers.osim_functions import FUNCTIONS, Tools
 from workers.osim_joints import JOINT_AXES, plain_axes, tree_order
 from workers.osim_xml import model_xml
 
@@ -118,13 +121,17 @@ def _skeleton(model: Any) -> SkeletonSpec:
     with _named_refusal():
         coordinates = list(_each(model.getCoordinateSet()))
         index = {c.getName(): i for i, c in enumerate(coordinates)}
-        couplers = _couplers(model, index)
-        joints = tree_order([_joint(j, index) for j in _each(model.getJointSet())])
-        return SkeletonSpec(
-            joints=tuple(joints),
-            coordinates=tuple(_coordinate(c, couplers.get(c.getName())) for c in coordinates),
-            markers=tuple(_marker(m) for m in _each(model.getMarkerSet())),
-        )
+        couplers, ignored = _couplers(model, index)
+        joints, loops = tree_order([_joint(j, index) for j in _each(model.getJointSet())])
+        ignored += [f"{joint.name} (joint that closes a loop)" for joint in loops]
+        if ignored:
+            warnings.warn(f"constraints are ignored: {', '.join(ignored)}", stacklevel=3)
+        moving = tuple(_coordinate(c, couplers.get(c.getName())) for c in coordinates)
+        markers = tuple(_marker(m) for m in _each(model.getMarkerSet()))
+    try:
+        return SkeletonSpec(joints=tuple(joints), coordinates=moving, markers=markers)
+    except ValueError as error:
+        raise InputError(".osim", str(error), "Repair it in OpenSim") from error
 
 
 def _frames(frame: Any) -> tuple[str, tuple[Offset, ...]]:
@@ -161,94 +168,88 @@ def _joint(joint: Any, index: dict[str, int]) -> Joint:
         parent_frames=parent_frames,
         child_frames=child_frames,
         axes=(axes[0], axes[1], axes[2], axes[3], axes[4], axes[5]),
+        shape=_shape(joint, kind),
     )
+
+
+def _shape(joint: Any, kind: str) -> Shape | None:
+    """Copies the sizes of the joint classes that are no six axes."""
+    own = getattr(opensim, kind).safeDownCast(joint)
+    if kind == "EllipsoidJoint":
+        return Ellipsoid(radii=_vec3(own.get_radii_x_y_z()))
+    if kind == "ScapulothoracicJoint":
+        return Scapula(
+            radii=_vec3(own.get_thoracic_ellipsoid_radii_x_y_z()),
+            winging_origin=(
+                float(own.get_scapula_winging_axis_origin(0)),
+                float(own.get_scapula_winging_axis_origin(1)),
+            ),
+            winging_direction=float(own.get_scapula_winging_axis_direction()),
+        )
+    if kind == "ConstantCurvatureJoint":
+        return Arc(neutral=_vec3(own.get_neutral_angle_x_z_y()), length=float(own.get_length()))
+    return None
 
 
 def _custom_axis(axis: Any, position: int, joint: str, index: dict[str, int]) -> Axis:
     names = axis.getCoordinateNamesInArray()
-    if names.size() > 1:
-        raise InputError(
-            f"joint {joint}",
-            f"axis {position + 1} is a function of {names.size()} coordinates",
-            "Use functions of one coordinate",
-        )
-    curve = _curve(axis.getFunction(), f"joint {joint}, axis {position + 1}")
-    # Model.scale leaves a translation alone that is the plain coordinate: it is a degree of freedom.
-    plain = curve == IDENTITY and axis.getFunction().getConcreteClassName() == "LinearFunction"
+    on = tuple(index[str(names.get(i))] for i in range(names.size()))
+    curve = _curve(axis.getFunction(), len(on), f"joint {joint}, axis {position + 1}")
     return Axis(
         direction=_unit(axis.getAxis()),
         curve=curve,
-        coordinate=index[str(names.get(0))] if names.size() else None,
-        scales=position >= 3 and not plain and curve != ZERO,
+        coordinates=on,
+        scales=position >= 3 and curve != ZERO and not _is_plain(axis.getFunction()),
     )
 
 
-def _curve(function: Any, owner: str) -> Curve:
-    """Copies a function; `owner` names it in a refusal."""
+def _is_plain(function: Any) -> bool:
+    """Whether Model.scale takes a translation for a degree of freedom, and leaves it alone."""
+    line = opensim.LinearFunction.safeDownCast(function)
+    if line is None:
+        return False
+    return bool(line.getCoefficients().get(0) == 1.0 and line.getCoefficients().get(1) == 0.0)
+
+
+def _curve(function: Any, arguments: int, owner: str) -> Curve | Formula:
+    """Copies a function of some coordinates; `owner` names it in a refusal."""
     factor = 1.0
     while (multiplier := opensim.MultiplierFunction.safeDownCast(function)) is not None:
         factor *= float(multiplier.getScale())
         function = multiplier.getFunction()
     kind = str(function.getConcreteClassName())
-    if kind not in CURVES:
+    if kind not in FUNCTIONS:
         raise InputError(
-            owner, f"holds a {kind}, which is not supported", f"Use one of {', '.join(CURVES)}"
+            owner, f"holds a {kind}, which is not supported", f"Use one of {', '.join(FUNCTIONS)}"
         )
+    own = getattr(opensim, kind).safeDownCast(function)
     try:
-        curve = CURVES[kind](getattr(opensim, kind).safeDownCast(function), factor)
+        curve = FUNCTIONS[kind](own, factor, arguments, Tools(_derivatives, _number))
     except ValueError as error:
         raise InputError(owner, f"holds a {kind} where {error}", "Repair the function") from error
     # A constant is one number, however it was written.
-    return ZERO if curve.kind == "constant" and curve.pieces().coefficients[0, 0] == 0 else curve
+    none = isinstance(curve, Curve) and curve.kind == "constant" and curve(0.0) == 0
+    return ZERO if none else curve
 
 
-def _constant(function: Any, factor: float) -> Curve:
-    return Curve(kind="constant", coefficients=(float(function.getValue()),), factor=factor)
+def _derivatives(function: Any, at: float, orders: Sequence[int]) -> list[float]:
+    """Returns derivatives of a function of one variable; of order 0 its value."""
+    x, found = opensim.Vector(1, at), []
+    for order in orders:
+        components = opensim.StdVectorInt()
+        for _ in range(order):
+            components.append(0)
+        value = function.calcDerivative(components, x) if order else function.calcValue(x)
+        found.append(float(value))
+    return found
 
 
-def _linear(function: Any, factor: float) -> Curve:
-    pair = (float(function.getSlope()), float(function.getIntercept()))
-    return Curve(kind="linear", coefficients=pair, factor=factor)
+def _number(function: Any, name: str) -> float:
+    return float(opensim.PropertyHelper.getValueDouble(function.getPropertyByName(name)))
 
 
-def _polynomial(function: Any, factor: float) -> Curve:
-    vector = function.getCoefficients()
-    coefficients = tuple(float(vector.get(i)) for i in range(vector.size()))
-    return Curve(kind="polynomial", coefficients=coefficients, factor=factor)
-
-
-def _knots(function: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    count = range(function.getSize())
-    return tuple(float(function.getX(i)) for i in count), tuple(
-        float(function.getY(i)) for i in count
-    )
-
-
-def _spline(function: Any, factor: float) -> Curve:
-    x, y = _knots(function)
-    first = opensim.StdVectorInt()
-    first.append(0)
-    # The slopes come from OpenSim, so its own end conditions (Forsythe, Malcolm & Moler) are kept.
-    slopes = tuple(float(function.calcDerivative(first, opensim.Vector(1, at))) for at in x)
-    return Curve(kind="spline", x=x, y=y, slopes=slopes, factor=factor)
-
-
-def _piecewise_linear(function: Any, factor: float) -> Curve:
-    x, y = _knots(function)
-    return Curve(kind="piecewise_linear", x=x, y=y, factor=factor)
-
-
-CURVES: dict[str, Callable[[Any, float], Curve]] = {
-    "Constant": _constant,
-    "LinearFunction": _linear,
-    "PolynomialFunction": _polynomial,
-    "SimmSpline": _spline,
-    "PiecewiseLinearFunction": _piecewise_linear,
-}
-
-
-def _couplers(model: Any, index: dict[str, int]) -> dict[str, Coupler]:
-    """Returns the enforced couplers by dependent coordinate; warns of every other constraint."""
+def _couplers(model: Any, index: dict[str, int]) -> tuple[dict[str, Coupler], list[str]]:
+    """Returns the enforced couplers by dependent coordinate, and the names of every other constraint."""
     couplers, others = {}, []
     for constraint in _each(model.getConstraintSet()):
         if not constraint.get_isEnforced():
@@ -258,18 +259,12 @@ def _couplers(model: Any, index: dict[str, int]) -> dict[str, Coupler]:
             others.append(f"{constraint.getName()} ({constraint.getConcreteClassName()})")
             continue
         name, on = str(coupler.getName()), list(_each(coupler.getIndependentCoordinateNames()))
-        if len(on) != 1:
-            raise InputError(
-                f"coupler {name}", f"depends on {len(on)} coordinates", "Use one coordinate"
-            )
-        curve = _curve(coupler.getFunction(), f"coupler {name}")
+        curve = _curve(coupler.getFunction(), len(on), f"coupler {name}")
         factor = opensim.PropertyHelper.getValueDouble(coupler.getPropertyByName("scale_factor"))
         couplers[str(coupler.getDependentCoordinateName())] = Coupler(
-            independent=index[str(on[0])], curve=curve.times(float(factor))
+            independents=tuple(index[str(n)] for n in on), curve=curve.times(float(factor))
         )
-    if others:
-        warnings.warn(f"constraints are ignored: {', '.join(others)}", stacklevel=2)
-    return couplers
+    return couplers, others
 
 
 def _coordinate(coordinate: Any, coupler: Coupler | None) -> Coordinate:
