@@ -8,18 +8,25 @@ more does not change every joint behind it.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from schemas.skeleton import SkeletonSpec
+from schemas.skeleton_identity import (
+    COUNTED,
+    Tree,
+    canonical_axis,
+    canonical_coordinate,
+    canonical_joint,
+    canonical_marker,
+    is_still,
+)
 
 MOST = 60
 """Lines that `str` shows; a scaled model differs in everything."""
 WIDTH = 120
 """Characters of a line that `short` keeps."""
-COUNTED = ("coordinate", "coordinates", "independent", "independents")
-"""Fields that hold places in `spec.coordinates`."""
 WORDS = {
     "direction": "axis",
     "curve": "function",
@@ -75,22 +82,31 @@ class Difference:
 
 
 def diff(old: SkeletonSpec, new: SkeletonSpec) -> Difference:
-    """Compares two skeletons; empty exactly where their kinematics are written alike."""
+    """Compares two skeletons; empty exactly where their fingerprints agree."""
+    bodies = [{name: Thing({}, None) for name in spec.body_names} for spec in (old, new)]
     return Difference(
         coordinates=tuple(_items(_coordinates(old), _coordinates(new))),
-        bodies=tuple(_items({n: {} for n in old.body_names}, {n: {} for n in new.body_names})),
-        joints=tuple(_items(_trees(old, old.joints), _trees(new, new.joints))),
-        markers=tuple(_items(_trees(old, old.markers), _trees(new, new.markers))),
+        bodies=tuple(_items(*bodies)),
+        joints=tuple(_items(*(_things(s, s.joints, canonical_joint) for s in (old, new)))),
+        markers=tuple(_items(*(_things(s, s.markers, canonical_marker) for s in (old, new)))),
     )
 
 
-def _trees(spec: SkeletonSpec, items: Iterable[Any]) -> dict[str, dict[str, Any]]:
+class Thing(NamedTuple):
+    """Something with a name."""
+
+    tree: dict[str, Any]
+    """Its fields as they are written."""
+    identity: Any
+    """What it is, whichever way it is written."""
+
+
+def _things(
+    spec: SkeletonSpec, items: Iterable[Any], canonical: Callable[[Tree], Tree]
+) -> dict[str, Thing]:
     """Turns named things into plain trees by name."""
-    found = {}
-    for item in items:
-        tree = _tree(item, spec.coordinate_names)
-        found[tree.pop("name")] = tree
-    return found
+    trees = [_tree(item, spec.coordinate_names) for item in items]
+    return {tree.pop("name"): Thing(tree, canonical(tree)) for tree in trees}
 
 
 def _tree(value: Any, names: Sequence[str]) -> Any:
@@ -110,15 +126,15 @@ def _named(places: int | tuple[int, ...] | None, names: Sequence[str]) -> str | 
     return ", ".join(names[i] for i in many) or None
 
 
-def _coordinates(spec: SkeletonSpec) -> dict[str, dict[str, Any]]:
-    """Returns the coordinates' trees, their values with the units that people read."""
-    trees = _trees(spec, spec.coordinates)
-    for tree in trees.values():
+def _coordinates(spec: SkeletonSpec) -> dict[str, Thing]:
+    """Returns the coordinates, their values with the units that people read."""
+    things = _things(spec, spec.coordinates, canonical_coordinate)
+    for tree, _ in things.values():
         unit = {"rotational": "°", "translational": " m"}.get(tree["kind"], "")
         low, high = tree.pop("lower"), tree.pop("upper")
         tree["range"] = _Measured((low, high), unit)
         tree["default"] = _Measured((tree["default"],), unit)
-    return trees
+    return things
 
 
 @dataclass(frozen=True)
@@ -133,13 +149,13 @@ class _Measured:
         return " … ".join(f"{v:.{digits}g}" for v in shown) + self.unit
 
 
-def _items(old: dict[str, dict[str, Any]], new: dict[str, dict[str, Any]]) -> Iterator[str]:
+def _items(old: dict[str, Thing], new: dict[str, Thing]) -> Iterator[str]:
     """Says what was removed, added, changed and reordered among things with names."""
     yield from (f"{name}: removed" for name in old if name not in new)
     yield from (f"{name}: added" for name in new if name not in old)
     for name in old:
-        if changes := list(_changes("", "", old[name], new.get(name, old[name]))):
-            yield f"{name}: {', '.join(changes)}"
+        if name in new and old[name].identity != new[name].identity:
+            yield f"{name}: {', '.join(_changes('', '', old[name].tree, new[name].tree))}"
     ours, theirs = [n for n in old if n in new], [n for n in new if n in old]
     for place, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         if a != b:
@@ -159,6 +175,8 @@ def _changes(label: str, field: str, old: Any, new: Any) -> Iterator[str]:
         yield from chain.from_iterable(_changes(words, k, old[k], new[k]) for k in old)
     elif both and _same_parts(old, new):
         for i, (a, b) in enumerate(zip(old, new, strict=True)):
+            if field == "axes" and _same_axis(a, b):
+                continue
             part = AXES[i] if field == "axes" else f"{words} {i + 1}" if len(old) > 1 else words
             yield from _changes(part, "", a, b)
     else:
@@ -169,6 +187,11 @@ def _same_parts(old: Any, new: Any) -> bool:
     """Whether both are equally many dataclasses, to be compared one by one."""
     tuples = isinstance(old, tuple) and isinstance(new, tuple)
     return tuples and len(old) == len(new) and all(isinstance(v, dict) for v in (*old, *new))
+
+
+def _same_axis(old: Tree, new: Tree) -> bool:
+    one, other = canonical_axis(old), canonical_axis(new)
+    return one == other or (is_still(one) and is_still(other))
 
 
 def _arrow(old: Any, new: Any, factor: float = 1.0, unit: str = "") -> str:
@@ -224,7 +247,8 @@ def _turned(old: tuple[float, ...], new: tuple[float, ...]) -> str:
 
 def _redirected(old: tuple[float, ...], new: tuple[float, ...]) -> str:
     sine, cosine = np.linalg.norm(np.cross(old, new)), np.dot(old, new)
-    return f"turned by {np.degrees(np.arctan2(sine, cosine)):.4g}°, {_arrow(old, new)}"
+    angle = np.degrees(np.arctan2(sine, cosine))
+    return f"turned by {angle:.4g}°, {_arrow(old, new)}" if angle else _arrow(old, new)
 
 
 def _refitted(old: dict[str, Any], new: dict[str, Any]) -> str:

@@ -7,20 +7,26 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 from tiny_skeleton import tiny_skeleton
 
 from schemas.curves import Curve
-from schemas.skeleton import SkeletonSpec
+from schemas.skeleton import Coupler, SkeletonSpec
 
 
-def spline_skeleton() -> SkeletonSpec:
-    """The tiny skeleton's root and one joint whose first axis is a spline, its marker in two frames."""
+def varied_skeleton() -> SkeletonSpec:
+    """A root and one joint with a bit of everything: a spline, a coupler, a lock, two frames in a row."""
     tiny = tiny_skeleton()
     spline = Curve(kind="spline", x=(0.0, 0.5, 1.0), y=(0.0, 0.4, 0.7), slopes=(1.0, 0.9, 0.3))
     back = tiny.joints[1]
-    axes = (replace(back.axes[0], curve=spline, scales=True), *back.axes[1:])
+    first = replace(back.axes[0], curve=spline, scales=True)
+    second = replace(back.axes[0], direction=(1.0, 0.0, 0.0), coordinate=7)
     frames = (back.parent_frames[0], replace(back.parent_frames[0], orientation=(0.1, 0.2, 0.3)))
+    bend = tiny.coordinates[6]
+    tied = replace(bend, name="lumbar_bending", coupler=Coupler(independent=6, curve=spline))
     return SkeletonSpec(
-        joints=(tiny.joints[0], replace(back, axes=axes, parent_frames=frames)),
-        coordinates=tiny.coordinates[:7],
-        markers=(replace(tiny.markers[-1], frames=frames),),
+        joints=(
+            tiny.joints[0],
+            replace(back, axes=(first, second, *back.axes[2:]), parent_frames=frames),
+        ),
+        coordinates=(*tiny.coordinates[:6], replace(bend, locked=True), tied),
+        markers=(replace(tiny.markers[-1], frames=frames), replace(tiny.markers[-1], name="C8")),
     )
 
 
@@ -52,8 +58,10 @@ def _others(value: Any, hint: Any, path: str) -> Iterator[tuple[str, Any]]:
             for where, new in _others(part, None, f"{path}[{i}]"):
                 yield where, (*value[:i], new, *value[i + 1 :])
         if value and is_dataclass(value[0]):
-            yield f"{path} shorter", value[:-1]
-            yield f"{path} reversed", value[::-1]
+            if Ellipsis in get_args(hint):
+                yield f"{path} shorter", value[:-1]
+            if value != value[::-1]:
+                yield f"{path} reversed", value[::-1]
     elif get_origin(hint) is Literal:
         yield path, next(option for option in get_args(hint) if option != value)
     elif isinstance(value, bool):
