@@ -64,6 +64,9 @@ class Curve:
         fewest = FEWEST_KNOTS.get(self.kind, 0)
         if not fewest and (not self.coefficients or self.x or self.y or self.slopes):
             raise ValueError(f"a {self.kind} curve is given by its coefficients")
+        counts = {"constant": (1,), "linear": (2,)}.get(self.kind, (len(self.coefficients),))
+        if len(self.coefficients) not in counts:
+            raise ValueError(f"a {self.kind} curve takes {counts[0]} coefficients")
         if fewest and (len(self.x) < fewest or len(self.x) != len(self.y)):
             raise ValueError(
                 f"a {self.kind} curve needs at least {fewest} knots, each with x and y"

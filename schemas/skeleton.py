@@ -26,6 +26,7 @@ from schemas.errors import InputError
 from schemas.formulas import Formula
 from schemas.layout import Sizes
 from schemas.shapes import Shape
+from schemas.skeleton_identity import canonical
 
 Array = NDArray[np.float64]
 Vec3 = tuple[float, float, float]
@@ -263,8 +264,9 @@ class SkeletonSpec:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256 of the canonical JSON: two models with equal kinematics share it."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        """The sha256 of what the skeleton is, whichever way it was written: see schemas/skeleton_identity.py."""
+        text = json.dumps(canonical(asdict(self)), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _arguments(curve: Curve | Formula) -> int:
