@@ -48,7 +48,7 @@ def forward_kinematics(structure: Structure, q: Tensor, scale: Tensor | None = N
     else:
         scales = nn.functional.pad(scale.permute(1, 2, 0), (0, 0, 0, 0, 1, 0), value=1.0)
         angles, values = _axis_values(structure, q, scales)
-        values = values * (structure.stretch @ scales[structure.parents] + structure.rigid)
+        values = values * (structure.stretch @ scales[structure.stretch_bodies] + structure.rigid)
     local = _local_transforms(structure, angles, values, scales)
     ground = _chain(structure, local)
     points = _points(structure, ground, scales)

@@ -64,6 +64,8 @@ class Structure(NamedTuple):
     """(b, 9, 27)."""
     directions: Tensor
     """(b, 3, 3): translation axes in the parent body, columns."""
+    stretch_bodies: Tensor
+    """(b) body + 1 whose scale stretches the translations: the parent, of a reversed joint the child."""
     stretch: Tensor
     """(b, 3, 3): |direction| of the translations that scale, rows; zero rows elsewhere."""
     rigid: Tensor
@@ -100,9 +102,8 @@ def structure_of(
     points = _point_constants(spec)
     moves = np.array([[a.direction for a in j.axes[3:]] for j in spec.joints])
     scaling = np.array([[a.scales for a in j.axes[3:]] for j in spec.joints])[:, :, None]
-    # Ground has no scale; what is reversed scales in trainers/shapes.py.
-    reverse = np.array([j.reverse for j in spec.joints])
-    scaling &= ((np.array(spec.parents) >= 0) & ~reverse)[:, None, None]
+    stretching = np.array([outer for outer, _ in spec.scaled_by])
+    scaling &= stretching[:, None, None] >= 0  # ground has no scale
     levels, order = _levels(spec)
     return Structure(
         couplers=tuple(
@@ -122,6 +123,7 @@ def structure_of(
         inner=number([inner[0].T for _, inner in frames])[..., None],
         rotation=number([_rotation_products(j) for j in spec.joints]),
         directions=number([f[0][0] @ d.T for f, d in zip(frames, moves, strict=True)]),
+        stretch_bodies=index(stretching) + 1,
         stretch=number(np.abs(moves) * scaling),
         rigid=number(~scaling),
         parent_origin=number([outer[1] for outer, _ in frames]),
