@@ -1,149 +1,23 @@
-"""Small `.osim` models, one per joint class and function, with oblique frames; text, so that OpenSim alone decides."""
+"""Small `.osim` models, one per joint class and function, with oblique frames, and trees that mix them."""
 
-from collections.abc import Mapping
-
-SIMPLE_JOINTS = {
-    "Weld": 0,
-    "Pin": 1,
-    "Slider": 1,
-    "Universal": 2,
-    "Ball": 3,
-    "Gimbal": 3,
-    "Free": 6,
-    "Planar": 3,
-}
-"""Joint classes and how many coordinates they have."""
-STILL = "<Constant name='function'><value>{}</value></Constant>"
-TURN = {
-    "rotation1": (
-        "a",
-        "0 0 1",
-        "<LinearFunction name='function'><coefficients>1 0</coefficients></LinearFunction>",
-    )
-}
-
-
-SHAPES = {
-    "Ellipsoid": (3, "<radii_x_y_z>.1 .25 .4</radii_x_y_z>"),
-    "Scapulothoracic": (
-        4,
-        """<thoracic_ellipsoid_radii_x_y_z>.1 .25 .4</thoracic_ellipsoid_radii_x_y_z>
-<scapula_winging_axis_origin>.05 -.03</scapula_winging_axis_origin>
-<scapula_winging_axis_direction>.4</scapula_winging_axis_direction>""",
-    ),
-    "ConstantCurvature": (
-        3,
-        "<neutral_angle_x_z_y>.1 -.2 .3</neutral_angle_x_z_y><length>.4</length>",
-    ),
-}
-"""Joint classes with sizes of their own: how many coordinates they have, and the sizes."""
-
-
-def document(joint: str, constraints: str = "", markers: str = "") -> bytes:
-    """A free body A that carries a body B by `joint`, a marker on each and one on ground."""
-    free = "".join(f"<Coordinate name='root_{i}'/>" for i in range(6))
-    inertia = "<mass>1</mass><inertia>1 1 1 0 0 0</inertia>"
-    return f"""<?xml version="1.0"?><OpenSimDocument Version="40600"><Model name="zoo"><Ground name="ground"/>
-<BodySet name="bodyset"><objects><Body name="A">{inertia}</Body><Body name="B">{inertia}</Body></objects></BodySet>
-<JointSet name="jointset"><objects><FreeJoint name="root"><socket_parent_frame>/ground</socket_parent_frame>
-<socket_child_frame>/bodyset/A</socket_child_frame><coordinates>{free}</coordinates></FreeJoint>
-{joint}</objects></JointSet>
-<ConstraintSet name="constraintset"><objects>{constraints}</objects></ConstraintSet>
-<MarkerSet name="markerset"><objects>{markers}
-<Marker name="on_a"><socket_parent_frame>/bodyset/A</socket_parent_frame><location>.3 .1 -.2</location></Marker>
-<Marker name="on_b"><socket_parent_frame>/bodyset/B</socket_parent_frame><location>.1 .2 .3</location></Marker>
-<Marker name="on_ground"><socket_parent_frame>/ground</socket_parent_frame><location>.5 0 1</location></Marker>
-</objects></MarkerSet></Model></OpenSimDocument>""".encode()
-
-
-FRAMES = """<frames>
-<PhysicalOffsetFrame name="outer"><socket_parent>/bodyset/A</socket_parent><translation>.1 -.2 .3</translation>
-<orientation>.3 -.4 .5</orientation></PhysicalOffsetFrame>
-<PhysicalOffsetFrame name="inner"><socket_parent>/bodyset/B</socket_parent><translation>-.1 .05 .2</translation>
-<orientation>-.7 .2 .1</orientation></PhysicalOffsetFrame></frames>"""
-SOCKETS = (
-    "<socket_parent_frame>outer</socket_parent_frame><socket_child_frame>inner</socket_child_frame>"
+from osim_old_text import old_document
+from osim_text import (
+    SHAPES,
+    SIMPLE_JOINTS,
+    STILL,
+    coupler,
+    custom,
+    function,
+    joint,
+    line,
+    multiplied,
+    nested,
+    on_ground,
+    simple,
+    through,
+    transform,
+    tree,
 )
-
-
-def simple(kind: str) -> bytes:
-    """A model whose joint is of one of OpenSim's classes."""
-    count, sizes = SHAPES.get(kind, (SIMPLE_JOINTS.get(kind, 0), ""))
-    names = "".join(f"<Coordinate name='{kind}_{i}'/>" for i in range(count))
-    coordinates = f"<coordinates>{names}</coordinates>" if names else ""
-    return document(
-        f"<{kind}Joint name='tested'>{SOCKETS}{coordinates}{FRAMES}{sizes}</{kind}Joint>"
-    )
-
-
-def on_ground(osim: bytes) -> bytes:
-    """Hangs the tested joint on ground instead of on body A."""
-    return osim.replace(b"<socket_parent>/bodyset/A", b"<socket_parent>/ground", 1)
-
-
-def custom(
-    axes: Mapping[str, tuple[str, str, str]], coordinates: str = "a", constraints: str = ""
-) -> bytes:
-    """A model with a CustomJoint; `axes` gives some of its axes as (coordinate, direction, function)."""
-    still = STILL.format(0)
-    plain = ("0 0 1", "1 0 0", "0 1 0", "1 0 0", "0 1 0", "0 0 1")
-    names = [f"{motion}{i}" for motion in ("rotation", "translation") for i in (1, 2, 3)]
-    given = {n: ("", d, still) for n, d in zip(names, plain, strict=True)} | TURN | dict(axes)
-    transform = "".join(
-        f"<TransformAxis name='{n}'><coordinates>{c}</coordinates><axis>{d}</axis>{f}</TransformAxis>"
-        for n, (c, d, f) in given.items()
-    )
-    listed = "".join(f"<Coordinate name='{c}'/>" for c in coordinates.split())
-    return document(
-        f"<CustomJoint name='tested'>{SOCKETS}<coordinates>{listed}</coordinates>{FRAMES}"
-        f"<SpatialTransform>{transform}</SpatialTransform></CustomJoint>",
-        constraints,
-    )
-
-
-def nested(osim: bytes, translation: str = "0 0 0", orientation: str = "0 0 0") -> bytes:
-    """Puts one more frame between the parent body and the joint, and a marker on it."""
-    frame = f"""<PhysicalOffsetFrame name="more"><socket_parent>../outer</socket_parent>
-<translation>{translation}</translation><orientation>{orientation}</orientation></PhysicalOffsetFrame></frames>"""
-    moved = osim.replace(b"</frames>", frame.encode(), 1)
-    moved = moved.replace(b"<socket_parent_frame>outer", b"<socket_parent_frame>more")
-    if translation == "0 0 0":
-        return moved
-    place = b"</socket_parent_frame><loc"
-    return moved.replace(b"/bodyset/A" + place, b"/jointset/tested/more" + place)
-
-
-def line(slope: float, intercept: float) -> str:
-    """A LinearFunction."""
-    return f"<LinearFunction name='function'><coefficients>{slope} {intercept}</coefficients></LinearFunction>"
-
-
-def through(kind: str, x: str, y: str) -> str:
-    """A function through knots."""
-    return f"<{kind} name='function'><x>{x}</x><y>{y}</y></{kind}>"
-
-
-def multiplied(function: str, factor: float) -> str:
-    """A MultiplierFunction around another function."""
-    inside = function.replace(" name='function'", "")
-    inside = f"<function>{inside}</function><scale>{factor}</scale>"
-    return f"<MultiplierFunction name='function'>{inside}</MultiplierFunction>"
-
-
-def function(kind: str, **properties: object) -> str:
-    """A function by its properties."""
-    inside = "".join(f"<{name}>{value}</{name}>" for name, value in properties.items())
-    return f"<{kind} name='function'>{inside}</{kind}>"
-
-
-def coupler(function: str, factor: float = 1.0, on: str = "a") -> str:
-    """Makes b a function of a, or of others."""
-    bare = function.replace(" name='function'", "")
-    return f"""<CoordinateCouplerConstraint name="coupler"><coupled_coordinates_function>{bare}
-</coupled_coordinates_function><independent_coordinate_names>{on}</independent_coordinate_names>
-<dependent_coordinate_name>b</dependent_coordinate_name><scale_factor>{factor}</scale_factor>
-</CoordinateCouplerConstraint>"""
-
 
 _SPLINE = through("SimmSpline", "-1 -.4 .1 .9 1.2", "0 .3 -.1 .4 .2")
 _CURVED = "<PolynomialFunction name='function'><coefficients>.2 -.3 .1 .05 .02</coefficients></PolynomialFunction>"
@@ -152,6 +26,7 @@ _SINE = function("Sine", amplitude=0.3, omega=2.5, phase=0.4, offset=-0.1)
 _STEP = function("StepFunction", start_time=-0.5, end_time=0.7, start_value=0.3, end_value=-0.2)
 _STAIRS = through("PiecewiseConstantFunction", "-.5 0 .6", ".2 .1 .5")
 _PLANE = function("LinearFunction", coefficients=".5 -.3 .2")
+_SLOPE = function("LinearFunction", coefficients="1 0 .2")
 _MULTIVARIATE = function(
     "MultivariatePolynomialFunction", coefficients=".1 -.2 .3 .05 .2 -.1", dimension=2, order=2
 )
@@ -210,8 +85,8 @@ CUSTOM = {
     **{f"gcv_{m}": turning_and_moving(gcv(m)) for m in (1, 2, 3, 4)},
     "gcv_smooth": turning_and_moving(gcv(2, 0.01)),
     "plane": turning_and_moving(_PLANE, "a b"),
-    "plane_that_does_not_scale": turning_and_moving(function("LinearFunction", coefficients="1 0 .2"), "a b"),
-    "plane_that_scales": custom({"rotation2": ("b", "1 0 0", line(1, 0)), "translation3": ("b a", "0 .6 .8", multiplied(function("LinearFunction", coefficients="1 0 .2"), 1.0))}, "a b"),
+    "plane_that_does_not_scale": turning_and_moving(_SLOPE, "a b"),
+    "plane_that_scales": custom({"translation3": ("b a", "0 .6 .8", multiplied(_SLOPE, 1.0))}, "a b"),
     "multivariate": turning_and_moving(_MULTIVARIATE, "a b"),
     "multivariate_of_three": turning_and_moving(multiplied(_CUBE, -.7), "a c b"),
     "expression": turning_and_moving(multiplied(_EXPRESSION, .4), "b a"),
@@ -226,7 +101,100 @@ CUSTOM = {
     "coupled_rotation": custom({"rotation2": ("b", "1 0 0", line(1, 0))}, "a b", coupler(_SPLINE, 2.0)),
 }  # fmt: skip
 """By what is special about the CustomJoint."""
-ALL = CUSTOM | {kind: simple(kind) for kind in SIMPLE_JOINTS} | {
+SIX = " ".join(f"root_{i}" for i in range(6))
+ROOT = joint("Free", "root", "ground A", SIX)
+_ENDS = {"on_b": "/bodyset/B", "on_ground": "/ground", "on_frame": "/jointset/j/j_p"}
+_BENT = transform(
+    {
+        "rotation1": ("a", ".6 0 .8", line(1, 0)),
+        "rotation2": ("b", "1 0 0", _SINE),
+        "rotation3": ("a b", "0 1 0", _PLANE),
+        "translation1": ("a", "1 0 0", _SPLINE),
+        "translation2": ("c", "0 1 0", line(1, 0)),
+        "translation3": ("b a", "0 -.6 .8", _MULTIVARIATE),
+    }
+)
+
+
+def _reversed(kind: str) -> bytes:
+    """A model in which B, which hangs on A, is called the parent."""
+    count, sizes = SHAPES.get(kind, (SIMPLE_JOINTS.get(kind, 3), _BENT))
+    names = "abcdef" if kind == "Custom" else "uvwxyz"
+    coordinates = " ".join(names[:count])
+    markers = {"on_b": "/bodyset/B", "on_ground": "/ground"}
+    return tree("A B", [ROOT, joint(kind, "j", "B A", coordinates, sizes)], markers)
+
+
+def _mixed() -> bytes:
+    """Fourteen bodies, listed out of order, that hang on each other by everything there is."""
+    twice = {"rotation2": ("y", "1 0 0", gcv(3)), "translation1": ("x y", ".8 0 .6", _EXPRESSION)}
+    thrice = {
+        "rotation1": ("k l m", "0 0 1", _CUBE),
+        "rotation2": ("l", "1 0 0", multiplied(_STEP, -2.0)),
+        "translation2": ("m", "0 1 0", multiplied(_STAIRS, 0.5)),
+        "translation3": ("k", ".6 0 .8", _BROKEN),
+    }
+    joints = [
+        joint(
+            "Custom",
+            "elbow",
+            "D E",
+            "x y",
+            transform({"rotation1": ("x", "0 0 1", _CURVED)} | twice),
+        ),
+        ROOT,
+        joint("Scapulothoracic", "scapula", "B C", "s1 s2 s3 s4", SHAPES["Scapulothoracic"][1]),
+        joint("ConstantCurvature", "spine", "A B", "b1 b2 b3", SHAPES["ConstantCurvature"][1]),
+        joint("Ellipsoid", "shoulder", "C D", "e1 e2 e3", SHAPES["Ellipsoid"][1]),
+        joint("Universal", "wrist", "F E", "f1 f2"),
+        joint("Custom", "knee", "A G", "a b c", _BENT),
+        joint("Weld", "plate", "G H"),
+        joint("Gimbal", "ankle", "H I", "g1 g2 g3"),
+        joint("Planar", "toe", "I J", "p1 p2 p3"),
+        joint("Custom", "tail", "A K", "k l m", transform(thrice)),
+        joint("Slider", "drawer", "K L", "d1"),
+        joint("Ball", "handle", "M L", "h1 h2 h3"),
+        joint("Pin", "door", "ground N", "n1"),
+    ]
+    couplers = coupler(_EXPRESSION, 0.5, "a c") + coupler(_SINE).replace(">b<", ">f1<").replace(
+        'name="coupler"', 'name="other"'
+    )
+    markers = {f"on_{b.lower()}": f"/bodyset/{b}" for b in "ABCDEFGHIJKLMN"} | {
+        "on_ground": "/ground",
+        "on_frame": "/jointset/knee/knee_c",
+    }
+    return tree("N M L K J I H G F E D C B A", joints, markers, couplers)
+
+
+_PIN = joint("Pin", "j", "A B", "b")
+_DEEP = "".join(
+    f"<PhysicalOffsetFrame name='{side}{k}'><socket_parent>../{f'{side}{k - 1}' if k else f'j_{side}'}</socket_parent>"
+    f"<translation>.1 .2 .{k}</translation><orientation>.2 -.3 .4</orientation></PhysicalOffsetFrame>"
+    for side in "pc"
+    for k in range(3)
+)
+
+
+def _deep(pin: str) -> str:
+    """Puts three more frames on each side."""
+    deep = pin.replace("</frames>", _DEEP + "</frames>").replace("frame>j_p<", "frame>p2<")
+    return deep.replace("frame>j_c<", "frame>c2<")
+
+
+TREES = {
+    **{f"reversed_{kind}": _reversed(kind) for kind in ("Custom", "Pin", "Free", "Weld")},
+    **{f"reversed_{kind}": _reversed(kind) for kind in ("Ellipsoid", "ConstantCurvature")},
+    "on_ground_reversed": tree("A", [joint("Universal", "j", "A ground", "a b")], {"on_a": "/bodyset/A"}),
+    "loop": tree("A B C", [ROOT, _PIN, joint("Pin", "k", "B C", "c"), joint("Pin", "l", "A C", "d")], _ENDS),
+    "trees": tree("A B C", [joint("Weld", "w", "ground C"), _PIN, ROOT], _ENDS | {"on_c": "/bodyset/C"}),
+    "deep_frames": tree("A B", [ROOT, _deep(_PIN)], _ENDS | {"on_deep": "/jointset/j/c2"}),
+    "bare": tree("A B", [ROOT, _PIN], {}),
+    "mixed": _mixed(),
+}  # fmt: skip
+"""By what is special about the tree of joints."""
+OLD = {f"version_{version}": old_document(version) for version in (20302, 30000)}
+"""Files from before OpenSim 4."""
+ALL = CUSTOM | TREES | OLD | {kind: simple(kind) for kind in SIMPLE_JOINTS} | {
     **{kind: simple(kind) for kind in SHAPES},
     **{f"{kind}_on_ground": on_ground(simple(kind)) for kind in SHAPES},
     "nested_frames": nested(simple("Universal"), ".2 .1 -.3", ".5 -.2 .9"),

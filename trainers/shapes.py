@@ -41,10 +41,6 @@ class Shapes(NamedTuple):
     """(s, 3, 1): a point on a scapula's winging axis."""
     directions: Tensor
     """(s, 6, 3, 1): of the axes."""
-    stretch: Tensor
-    """(s, 3, 3, 1): |direction| of the translations that scale, zero rows elsewhere."""
-    rigid: Tensor
-    """(s, 3, 1): 1 for translations that do not scale, else 0."""
 
 
 def shapes_of(
@@ -68,11 +64,6 @@ def _group(
 ) -> Shapes:
     joints = [spec.joints[i] for i in places]
     bodies = [spec.scaled_by[i] for i in places]
-    scaling = [
-        [a.scales and p >= 0 for a in j.axes[3:]] for j, (p, _) in zip(joints, bodies, strict=True)
-    ]
-    stretch = [[[abs(d) for d in a.direction] for a in j.axes[3:]] for j in joints]
-    scales = number(scaling)[:, :, None]
     return Shapes(
         kind=key[0],
         reverse=key[1],
@@ -82,8 +73,6 @@ def _group(
         sizes=number([_sizes(j.shape) for j in joints])[:, :, None],
         origin=number([_origin(j.shape) for j in joints])[:, :, None],
         directions=number([[a.direction for a in j.axes] for j in joints])[..., None],
-        stretch=(number(stretch) * scales)[..., None],
-        rigid=1 - scales,
     )
 
 
@@ -110,7 +99,7 @@ def local_transforms(
 
     Args:
         shapes: the joints of one kind.
-        values: (s, 6, n) of the joints' six axes, before any scaling.
+        values: (s, 6, n) of the joints' six axes, translations scaled.
         parent_scale: (s, 3, n or 1) of the bodies at `shapes.parents`.
         child_scale: (s, 3, n or 1) of the bodies at `shapes.children`.
     """
@@ -122,18 +111,17 @@ def local_transforms(
         length = shapes.sizes[:, 3] * child_scale[:, 1]
         rotation, origin = _arc(values[:, :3] + shapes.sizes[:, :3], length)
     else:
-        rotation, origin = _axes(shapes, values, parent_scale)
+        rotation, origin = _axes(shapes, values)
     if shapes.reverse:
         rotation = rotation.transpose(1, 2)
         origin = -(rotation * origin[:, None]).sum(2)
     return rotation, origin
 
 
-def _axes(shapes: Shapes, values: Tensor, parent_scale: Tensor) -> tuple[Tensor, Tensor]:
+def _axes(shapes: Shapes, values: Tensor) -> tuple[Tensor, Tensor]:
     """R1 R2 R3 and the sum of the translations, as in schemas/skeleton.py."""
     one, two, three = (_about(shapes.directions[:, i], values[:, i]) for i in range(3))
-    factors = (shapes.stretch * parent_scale[:, None]).sum(2) + shapes.rigid
-    moved = (shapes.directions[:, 3:] * (values[:, 3:] * factors)[:, :, None]).sum(1)
+    moved = (shapes.directions[:, 3:] * values[:, 3:, None]).sum(1)
     return product(product(one, two), three), moved
 
 

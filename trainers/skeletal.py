@@ -47,7 +47,10 @@ def forward_kinematics(structure: Structure, q: Tensor, scale: Tensor | None = N
     given = arguments(structure, q.T.contiguous(), scales)
     shaped = _shaped(structure, given, scales)
     T, points = Chain.apply(structure, given, scales, *shaped)  # type: ignore[no-untyped-call]
-    centres, markers = points.tensor_split([structure.carries.shape[1]], dim=1)
+    bodies = structure.carries.shape[1]
+    centres, markers = points[:, :bodies], points[:, bodies : bodies + structure.markers]
+    if len(structure.centre):
+        centres = points.index_select(1, structure.centre)
     return Kinematics(T.permute(3, 2, 1, 0), centres.permute(2, 1, 0), markers.permute(2, 1, 0))
 
 
@@ -91,10 +94,12 @@ def _shaped(
     shaped = structure.shaped
     if not shaped.kinds:
         return None, None
+    six = line_values(shaped.lines, arguments)
     if scales is None:
         scales = arguments.new_ones(3, structure.carries.shape[0], 1)
-    scales = scales.transpose(0, 1)
-    six = line_values(shaped.lines, arguments).view(len(shaped.joint), 6, arguments.shape[1])
+    else:
+        six = six * ((shaped.stretch * scales.index_select(1, shaped.scale)).sum(0) + shaped.rigid)
+    six, scales = six.view(len(shaped.joint), 6, arguments.shape[1]), scales.transpose(0, 1)
     split = torch.split(six, [len(kind.joints) for kind in shaped.kinds])
     made = [
         local_transforms(kind, own, scales[kind.parents], scales[kind.children])

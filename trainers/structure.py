@@ -103,12 +103,18 @@ class Vectors(NamedTuple):
 
 
 class Shaped(NamedTuple):
-    """The h joints with a shape: their rotation and their origin are not made of turns and slides."""
+    """The h joints with a shape, and the reversed ones: they are not made of turns and slides."""
 
     kinds: tuple[Shapes, ...]
     """They follow one another in all fields below."""
     lines: Lines
     """Six values per joint."""
+    scale: Tensor
+    """(6h) body + 1 that stretches the value."""
+    stretch: Tensor
+    """(3, 6h, 1), as of slides."""
+    rigid: Tensor
+    """(6h, 1), as of slides."""
     joint: Tensor
     """(h)."""
     place: Tensor
@@ -162,6 +168,10 @@ class Structure(NamedTuple):
     """(p) body + 1 at whose origin the point's vector starts: of a joint its parent, of a marker its own."""
     owner: Tensor
     """(p) body + 1 that the point moves with: of a joint its child, of a marker its own."""
+    centre: Tensor
+    """(b) points that are the joints' centres; empty where they are the first b."""
+    markers: int
+    """How many points after the first b are markers; then come the centres of reversed joints."""
     carries: Tensor
     """(1 + b, b): 1 where the column's body carries the row's, or is it; ground's row, the first, is 0."""
 
@@ -186,8 +196,9 @@ def structure_of(
     outer = [compose(joint.parent_frames)[1] for joint in spec.joints]
     inner = [compose(joint.child_frames)[1] for joint in spec.joints]
     shifted = [i for i, S in enumerate(inner) if S.any()]
-    markers = _markers(spec)
-    vectors = [*zip(spec.parents, outer, strict=True), *((i, inner[i]) for i in shifted), *markers]
+    reversed_ = [i for i, joint in enumerate(spec.joints) if joint.reverse]
+    points = _markers(spec) + [(spec.parents[i], outer[i]) for i in reversed_]
+    vectors = [*zip(spec.parents, outer, strict=True), *((i, inner[i]) for i in shifted), *points]
     return Structure(
         couplers=_couplers(spec, arguments.evaluated(), number, index),
         curves=_curves(arguments.bent, number, index),
@@ -212,8 +223,10 @@ def structure_of(
         shaped=_shaped(spec, chain, arguments, number, index),
         vectors=_vectors(vectors, number, index),
         inner=index(shifted),
-        base=index([body + 1 for body in [*spec.parents, *(body for body, _ in markers)]]),
-        owner=index([body + 1 for body in [*range(len(outer)), *(body for body, _ in markers)]]),
+        base=index([body + 1 for body in [*spec.parents, *(body for body, _ in points)]]),
+        owner=index([body + 1 for body in [*range(len(outer)), *(body for body, _ in points)]]),
+        centre=index(_centres(spec, reversed_)),
+        markers=len(spec.markers),
         carries=number(_carries(spec)),
     )
 
@@ -255,7 +268,7 @@ class _Arguments:
 
     def turn(self, joint: int, k: int) -> Line:
         """The same for turns, of which a joint with a shape has none."""
-        return self.line(joint, k) if self.spec.joints[joint].shape is None else (0, 0.0, 0.0)
+        return self.line(joint, k) if is_plain(self.spec.joints[joint]) else (0, 0.0, 0.0)
 
     def evaluated(self) -> list[int]:
         """Lists the coupled coordinates whose values are needed."""
@@ -289,6 +302,11 @@ def straight(curve: Curve | Formula) -> tuple[float, float] | None:
     return float(lines[0, 0]), float(lines[0, 1])
 
 
+def is_plain(joint: Joint) -> bool:
+    """Whether the joint is made of turns and slides."""
+    return joint.shape is None and not joint.reverse
+
+
 def moves(axis: Axis) -> bool:
     """Whether the axis's value depends on a coordinate."""
     return bool(axis.coordinates) and axis.curve.kind != "constant"
@@ -302,7 +320,7 @@ class _Chain:
         """The nearest turning body, itself perhaps, and R_anchor_from_body."""
         depth = {-1: 0}
         for i, (joint, parent) in enumerate(zip(spec.joints, spec.parents, strict=True)):
-            if joint.shape or any(map(moves, joint.axes[:3])):
+            if not is_plain(joint) or any(map(moves, joint.axes[:3])):
                 self.anchor[i], self.fixed[i] = i, np.eye(3)
                 depth[i] = depth[self.anchor[parent]] + 1
             else:
@@ -382,7 +400,7 @@ def _slides(spec: SkeletonSpec, arguments: _Arguments, number: Number, index: In
         (i, k, axis, axis.scales and parent >= 0)  # ground has no scale
         for i, (joint, parent) in enumerate(zip(spec.joints, spec.parents, strict=True))
         for k, axis in enumerate(joint.axes)
-        if k >= 3 and joint.shape is None and (moves(axis) or axis.curve(0.0))
+        if k >= 3 and is_plain(joint) and (moves(axis) or axis.curve(0.0))
     ]
     frames = [compose(spec.joints[i].parent_frames)[0] for i, _, _, _ in found]
     directions = [R @ axis.direction for R, (_, _, axis, _) in zip(frames, found, strict=True)]
@@ -403,8 +421,16 @@ def _shaped(
     joints = [int(i) for kind in kinds for i in kind.joints]
     frames = [(spec.joints[i].parent_frames, spec.joints[i].child_frames) for i in joints]
     fixed = np.array([chain.fixed[spec.parents[i]] for i in joints]).reshape(-1, 3, 3)
+    axes = [(spec.scaled_by[i][0], axis) for i in joints for axis in spec.joints[i].axes]
+    scaling = [axis.scales and body >= 0 for body, axis in axes]
     return Shaped(
         kinds=kinds,
+        scale=index([body + 1 for body, _ in axes]),
+        stretch=_components(
+            [np.abs(axis.direction) * on for (_, axis), on in zip(axes, scaling, strict=True)],
+            number,
+        ),
+        rigid=number([not on for on in scaling])[:, None],
         lines=_lines([arguments.line(i, k) for i in joints for k in range(6)], number, index),
         joint=index(joints),
         place=index([chain.turning.index(i) for i in joints]),
@@ -425,6 +451,13 @@ def _markers(spec: SkeletonSpec) -> list[Anchored]:
         (index.get(m.body, -1), compose((*m.frames, Offset(translation=m.location)))[1])
         for m in spec.markers
     ]
+
+
+def _centres(spec: SkeletonSpec, reversed_: list[int]) -> list[int]:
+    """Says which points are the joints' centres, where a reversed joint has its own at the end."""
+    last = len(spec.joints) + len(spec.markers)
+    own = {i: last + k for k, i in enumerate(reversed_)}
+    return [own.get(i, i) for i in range(len(spec.joints))] if own else []
 
 
 def _vectors(anchored: list[Anchored], number: Number, index: Index) -> Vectors:

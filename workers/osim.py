@@ -19,7 +19,7 @@ from schemas.curves import ZERO, Curve
 from schemas.errors import InputError
 from schemas.files import local_copy
 from schemas.formulas import Formula
-from schemas.shapes import Arc, Ellipsoid, Scapula, Shape
+from schemas.shapes import Scapula
 from schemas.skeleton import (
     Axis,
     Coordinate,
@@ -35,8 +35,8 @@ from workers.osim_files import check_document
 from workers.osim_files import missing_meshes as missing_meshes
 from workers.osim_files import read_model as read_model
 from workers.osim_functions import FUNCTIONS, Tools
-from workers.osim_joints import JOINT_AXES, plain_axes, tree_order
-from workers.osim_xml import model_xml
+from workers.osim_joints import JOINT_AXES, plain_axes, shape_of, tree_order
+from workers.osim_xml import check_scale, model_xml
 
 opensim.Logger.setLevelString("Off")
 opensim.Logger.removeFileSink()  # else it leaves an opensim.log wherever it was started
@@ -85,7 +85,20 @@ def _load(osim: bytes) -> tuple[Any, Any]:
             model = opensim.Model(str(path))
         model.updForceSet().clearAndDestroy()
         model.updControllerSet().clearAndDestroy()
+        if b"<ScapulothoracicJoint" in osim:
+            _refuse_reversed_scapulae(model)
         return model, model.initSystem()
+
+
+def _refuse_reversed_scapulae(model: Any) -> None:
+    """Refuses a scapula that is called the parent of its thorax: OpenSim's C++ would end the process over it."""
+    model.finalizeConnections()
+    index = {c.getName(): i for i, c in enumerate(_each(model.getCoordinateSet()))}
+    joints, _ = tree_order([_joint(j, index) for j in _each(model.getJointSet())])
+    for joint in joints:
+        if joint.reverse and isinstance(joint.shape, Scapula):
+            remedy = "Make the thorax its parent"
+            raise InputError(f"joint {joint.name}", "has the scapula as its parent", remedy)
 
 
 def _each(collection: Any) -> Iterator[Any]:
@@ -144,7 +157,12 @@ def _frames(frame: Any) -> tuple[str, tuple[Offset, ...]]:
         if offset != Offset():  # a frame that changes nothing is not kinematics
             offsets.append(offset)
         frame = node.getParentFrame()
-    return str(frame.getName()), tuple(reversed(offsets))
+    name, kind = str(frame.getName()), str(frame.getConcreteClassName())
+    if kind not in ("Body", "Ground"):
+        raise InputError(
+            f"frame {name}", f"is a {kind}, which is not supported", "Use a PhysicalOffsetFrame"
+        )
+    return name, tuple(reversed(offsets))
 
 
 def _joint(joint: Any, index: dict[str, int]) -> Joint:
@@ -168,27 +186,8 @@ def _joint(joint: Any, index: dict[str, int]) -> Joint:
         parent_frames=parent_frames,
         child_frames=child_frames,
         axes=(axes[0], axes[1], axes[2], axes[3], axes[4], axes[5]),
-        shape=_shape(joint, kind),
+        shape=shape_of(getattr(opensim, kind).safeDownCast(joint), kind),
     )
-
-
-def _shape(joint: Any, kind: str) -> Shape | None:
-    """Copies the sizes of the joint classes that are no six axes."""
-    own = getattr(opensim, kind).safeDownCast(joint)
-    if kind == "EllipsoidJoint":
-        return Ellipsoid(radii=_vec3(own.get_radii_x_y_z()))
-    if kind == "ScapulothoracicJoint":
-        return Scapula(
-            radii=_vec3(own.get_thoracic_ellipsoid_radii_x_y_z()),
-            winging_origin=(
-                float(own.get_scapula_winging_axis_origin(0)),
-                float(own.get_scapula_winging_axis_origin(1)),
-            ),
-            winging_direction=float(own.get_scapula_winging_axis_direction()),
-        )
-    if kind == "ConstantCurvatureJoint":
-        return Arc(neutral=_vec3(own.get_neutral_angle_x_z_y()), length=float(own.get_length()))
-    return None
 
 
 def _custom_axis(axis: Any, position: int, joint: str, index: dict[str, int]) -> Axis:
@@ -289,21 +288,10 @@ def _marker(marker: Any) -> Marker:
     )
 
 
-def _check_scale(scale: Array, spec: SkeletonSpec) -> Array:
-    scale = np.asarray(scale, dtype=np.float64)
-    if scale.shape != (len(spec.body_names), 3) or not np.all(np.isfinite(scale) & (scale > 0)):
-        raise InputError(
-            f"scale of shape {scale.shape}",
-            f"is not {len(spec.body_names)} x 3 positive numbers",
-            "Give one factor per body and axis",
-        )
-    return scale
-
-
 def _apply_scale(model: Any, state: Any, spec: SkeletonSpec, scale: Array) -> Any:
     """Scales in place as OpenSim's ScaleTool does and returns the new default state."""
     scales = opensim.ScaleSet()
-    for name, factors in zip(spec.body_names, _check_scale(scale, spec), strict=True):
+    for name, factors in zip(spec.body_names, check_scale(scale, spec), strict=True):
         entry = opensim.Scale()
         entry.setSegmentName(name)
         entry.setScaleFactors(opensim.Vec3(*(float(f) for f in factors)))
@@ -337,7 +325,7 @@ def write_osim(spec: SkeletonSpec, scale: Array | None, name: str = "kineforge")
 
     Bodies get a mass of 1 kg: a spec holds kinematics only.
     """
-    return model_xml(spec, name=name, scale=None if scale is None else _check_scale(scale, spec))
+    return model_xml(spec, name=name, scale=None if scale is None else check_scale(scale, spec))
 
 
 class OsimModel:
@@ -350,7 +338,7 @@ class OsimModel:
         self._model, self._state = _load(osim)
         self.spec = _skeleton(self._model)
         """Of the unscaled model."""
-        self._scale = None if scale is None else _check_scale(scale, self.spec)
+        self._scale = None if scale is None else check_scale(scale, self.spec)
         if scale is not None:
             # OpenSim refuses to scale couplers of translations non-uniformly; here the spec couples.
             self._model.updConstraintSet().clearAndDestroy()

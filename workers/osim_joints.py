@@ -1,9 +1,11 @@
 """OpenSim's simple joint classes as the six axes of a CustomJoint, and the order of a tree."""
 
 from dataclasses import replace
+from typing import Any
 
 from schemas.curves import IDENTITY, ZERO
 from schemas.errors import InputError
+from schemas.shapes import Arc, Ellipsoid, Scapula, Shape
 from schemas.skeleton import GROUND, Axis, Joint, Vec3
 
 AXES: dict[str, Vec3] = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
@@ -35,39 +37,76 @@ def plain_axes(rotations: str, translations: str, coordinates: list[int]) -> lis
     return axes
 
 
+def shape_of(joint: Any, kind: str) -> Shape | None:
+    """Copies the sizes of the OpenSim joints that are no six axes; None for the others."""
+    if kind == "EllipsoidJoint":
+        return Ellipsoid(radii=_three(joint.get_radii_x_y_z()))
+    if kind == "ScapulothoracicJoint":
+        return Scapula(
+            radii=_three(joint.get_thoracic_ellipsoid_radii_x_y_z()),
+            winging_origin=(
+                float(joint.get_scapula_winging_axis_origin(0)),
+                float(joint.get_scapula_winging_axis_origin(1)),
+            ),
+            winging_direction=float(joint.get_scapula_winging_axis_direction()),
+        )
+    if kind == "ConstantCurvatureJoint":
+        neutral = _three(joint.get_neutral_angle_x_z_y())
+        return Arc(neutral=neutral, length=float(joint.get_length()))
+    return None
+
+
+def _three(vector: Any) -> Vec3:
+    return (float(vector.get(0)), float(vector.get(1)), float(vector.get(2)))
+
+
 def tree_order(joints: list[Joint]) -> tuple[list[Joint], list[Joint]]:
-    """Grows the tree from ground, level by level, keeping the model's order otherwise.
+    """Sorts joints so that every parent comes first, keeping the model's order otherwise.
 
     Returns:
-        The joints so that every parent comes first, those that the model has the other way round reversed; and
-        those that close a loop, which OpenSim replaces by constraints.
+        The joints of the tree, those that the model has the other way round reversed; and those that close a loop,
+        which OpenSim replaces by constraints.
 
     Raises:
         InputError: a joint hangs on nothing, or there is none.
     """
+    grown, loops = _grow(joints)
     ordered: list[Joint] = []
-    reached, waiting = {GROUND}, joints
+    reached, waiting = {GROUND}, [grown[j.name] for j in joints if j.name in grown]
     while waiting:
-        level: set[str] = set()
         later: list[Joint] = []
         for joint in waiting:
-            if joint.parent in reached and joint.child not in reached | level:
+            if joint.parent in reached:
                 ordered.append(joint)
-                level.add(joint.child)
-            elif joint.child in reached and joint.parent not in reached | level:
-                ordered.append(_reversed(joint))
-                level.add(joint.parent)
+                reached.add(joint.child)
             else:
                 later.append(joint)
-        if not level:
-            break
+        waiting = later
+    return ordered, loops
+
+
+def _grow(joints: list[Joint]) -> tuple[dict[str, Joint], list[Joint]]:
+    """Grows the tree from ground, level by level, as Simbody's MultibodyGraphMaker does; by joint name."""
+    grown: dict[str, Joint] = {}
+    reached, waiting = {GROUND}, joints
+    level = {GROUND}
+    while level:
+        level = set()
+        later: list[Joint] = []
+        for joint in waiting:
+            new = {joint.parent, joint.child} - reached
+            if len(new) == 1 and not new <= level:
+                grown[joint.name] = joint if joint.parent in reached else _reversed(joint)
+                level |= new
+            else:
+                later.append(joint)
         reached, waiting = reached | level, later
     loose = [j for j in waiting if not {j.parent, j.child} <= reached]
-    if loose or not ordered:
+    if loose or not grown:
         name = f"joint {loose[0].name}" if loose else ".osim"
         reason = "hangs on nothing" if loose else "holds no body that a joint carries"
         raise InputError(name, reason, "Join every body to ground, directly or by others")
-    return ordered, waiting
+    return grown, waiting
 
 
 def _reversed(joint: Joint) -> Joint:
