@@ -113,7 +113,8 @@ def evaluate_checkpoint(args: argparse.Namespace) -> dict[str, Any]:
         def tick(size: int) -> None:
             bar.update(size)
 
-        found = evaluate.measure(task, net, corpus, saved.recipe, device, baselines, tick)
+        further = task.second_steps(saved.summary)
+        found = evaluate.measure(task, net, corpus, saved.recipe, device, baselines, tick, further)
     result = {
         "checkpoint": saved.url,
         "dataset_ids": list(corpus.dataset_ids),

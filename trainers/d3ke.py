@@ -25,9 +25,11 @@ from trainers import labels3d, metrics3d
 from trainers.augment import appearance, box_affine, geometric, normalise, warp
 from trainers.d3ke_net import D3keNet
 from trainers.metrics import Tally
+from trainers.multistep import refit
+from trainers.problem import Problem, problem_of
 from trainers.readout import Readout, read
 from trainers.rotations import geodesic
-from trainers.task import Baseline, Batch, Output, Prediction, Prepared
+from trainers.task import Baseline, Batch, Output, Prediction, Prepared, SecondStep
 
 PADDING = 1.25
 """Side of the square that the net sees over the longer side of the person's box."""
@@ -148,6 +150,13 @@ class D3keTask:
         mean = metrics3d.mean_pose(summary)
         return {"mean_pose": partial(self._say_mean, mean)}
 
+    def second_steps(self, summary: Tally) -> dict[str, SecondStep]:
+        """Makes the multi-step baseline: inverse kinematics of the net's points with the mean body."""
+        if not summary.sums.get("samples"):
+            return {}
+        scale = torch.from_numpy(metrics3d.mean_pose(summary)["scale"])
+        return {"multi_step": partial(self._refit, problem_of(self.skeleton), scale)}
+
     def describe(self) -> dict[str, Any]:
         """Returns what the net reads out of a picture."""
         groups = [
@@ -183,6 +192,11 @@ class D3keTask:
             for name, value in mean.items()
         }
         return self._in_picture(seen, prepared)
+
+    def _refit(
+        self, problem: Problem, scale: Tensor, said: Prediction, prepared: Prepared
+    ) -> Prediction:
+        return self._in_picture(said | refit(problem, self.readout, said, scale), prepared)
 
 
 def make_d3ke(recipe: FitRecipe, skeleton: Any | None) -> D3keTask:

@@ -11,7 +11,7 @@ from trainers import metrics, parallel
 from trainers.corpus import Corpus
 from trainers.data import SampleStream
 from trainers.metrics import Tally
-from trainers.task import Baseline, Prepared, Task
+from trainers.task import Baseline, Prepared, SecondStep, Task
 
 _SUMMARY_SAMPLES = 4096
 Tick = Callable[[int], None]
@@ -26,12 +26,14 @@ def measure(
     device: torch.device,
     baselines: Mapping[str, Baseline],
     tick: Tick | None = None,
+    second_steps: Mapping[str, SecondStep] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Returns the metrics of "net" and of each baseline over a whole split, the same on every rank."""
+    """Returns the metrics of "net", each baseline and each second step over a split, the same on every rank."""
     stream = _plain(task, corpus, recipe)
     own: list[Tally] = []
     losses: list[Tally] = []
-    trivial: dict[str, list[Tally]] = {name: [] for name in baselines}
+    further = second_steps or {}
+    others: dict[str, list[Tally]] = {name: [] for name in (*baselines, *further)}
     net.eval()
     finish = partial(task.prepare, training=False, device=device)
     batches = stream.batches(0, finish, rank=parallel.rank(), world=parallel.world())
@@ -41,15 +43,18 @@ def measure(
                 output = task.run(net, prepared)
                 parts = task.loss(output, prepared)
                 losses += [metrics.averaged(k, v.double().cpu().numpy()) for k, v in parts.items()]
-                own.append(task.measure(task.predict(output, prepared), prepared))
+                said = task.predict(output, prepared)
+                own.append(task.measure(said, prepared))
                 for name, predict in baselines.items():
-                    trivial[name].append(task.measure(predict(prepared), prepared))
+                    others[name].append(task.measure(predict(prepared), prepared))
+                for name, go_on in further.items():
+                    others[name].append(task.measure(go_on(said, prepared), prepared))
             if tick is not None:
                 tick(size)
     loss = _merge(losses)
     means = {name: loss.mean(name) for name in loss.sums if f"{name}_count" in loss.sums}
     result = {"net": task.finalise(_merge(own)) | means}
-    return result | {name: task.finalise(_merge(parts)) for name, parts in trivial.items()}
+    return result | {name: task.finalise(_merge(parts)) for name, parts in others.items()}
 
 
 def summarise(task: Task, corpus: Corpus, recipe: FitRecipe) -> Tally:

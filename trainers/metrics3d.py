@@ -5,7 +5,7 @@ root body's origin; results are degrees, millimetres and percent, as people read
 
 Beside every figure stands the mean pose's: the train split's mean angles, scales, root rotation and root-relative
 positions, predicted for everybody. A net that does not beat it has learnt nothing from the picture. The multi-step
-baseline (predicted markers, then inverse kinematics) needs OpenSim and comes with the sequence nets.
+baseline (predicted points, then inverse kinematics) is trainers/multistep.py.
 """
 
 from collections.abc import Mapping

@@ -17,7 +17,7 @@ from schemas.training import FitRecipe, Pose2d
 from trainers import augment, heatmaps, metrics, oks
 from trainers.heatmap_nets import DeconvNet, FpnNet
 from trainers.metrics import Tally
-from trainers.task import Baseline, Batch, Output, Prediction, Prepared
+from trainers.task import Baseline, Batch, Output, Prediction, Prepared, SecondStep
 
 JOINTS = len(LOWER_KEYPOINTS)
 _LOWER = list(LOWER_INDICES)
@@ -163,6 +163,10 @@ class Pose2dTask:
         labels = np.asarray(summary.sums["labels"])[:, None]
         mean = np.where(labels > 0, summary.sums["points"] / np.maximum(labels, 1), centre)
         return {"image_centre": _constant(centre), "mean_pose": _constant(mean)}
+
+    def second_steps(self, summary: Tally) -> dict[str, SecondStep]:
+        """Returns none."""
+        return {}
 
     def describe(self) -> dict[str, Any]:
         """Returns the joints' names and the size of picture and maps."""

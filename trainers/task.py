@@ -23,6 +23,8 @@ Output = Any
 """Whatever the task's net returns: a tensor, or a dict of them."""
 Baseline = Callable[[Prepared], Prediction]
 """A predictor that never looked at the picture."""
+SecondStep = Callable[[Prediction, Prepared], Prediction]
+"""A predictor that goes on from what the net says."""
 
 UNIFORMS = 24
 """Random numbers that travel with every sample; `trainers.augment` names their columns."""
@@ -104,6 +106,10 @@ class Task(Protocol):
 
     def baselines(self, summary: Tally) -> dict[str, Baseline]:
         """Makes the trivial predictors by name, from the summary of the train split."""
+        ...
+
+    def second_steps(self, summary: Tally) -> dict[str, SecondStep]:
+        """Makes the predictors that go on from the net's prediction, by name; too slow for every validation."""
         ...
 
     def describe(self) -> dict[str, Any]:
