@@ -1,31 +1,37 @@
 """What an OpenSim model says about kinematics, and nothing else, as plain frozen data.
 
 Dims: c = coordinate, b = body (ground is none), j = joint, m = marker. Units m and rad; OpenSim's frames.
-Every joint is six axes, whatever its OpenSim class: with P the parent body, B the child body, F and M the joint's
+A joint is six axes, whatever its OpenSim class: with P the parent body, B the child body, F and M the joint's
 frames on them,
 
     T_P_from_B = T_P_from_F · [R1 R2 R3 | t1 + t2 + t3] · inverse(T_B_from_M)
 
 where R_i turns about axis i and t_i moves along axis i, each by its curve's value (Seth et al. 2010, OpenSim's
-CustomJoint). Joint i carries body i.
+CustomJoint). Three classes make their middle factor, T_F_from_M, otherwise: these have a `shape`, and the axes' values
+are its arguments. Joint i carries body i.
 """
 
 import hashlib
 import json
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from schemas.curves import Curve
 from schemas.errors import InputError
+from schemas.formulas import Formula
 from schemas.layout import Sizes
+from schemas.shapes import Shape
+from schemas.skeleton_identity import canonical
 
 Array = NDArray[np.float64]
 Vec3 = tuple[float, float, float]
+Function = Annotated[Curve | Formula, Field(discriminator="kind")]
+"""What an axis or a coupler follows."""
 GROUND = "ground"
 CoordinateKind = Literal["rotational", "translational", "coupled"]
 """`coupled`: moves both ways; `.mot` files keep such columns in radians and metres."""
@@ -46,11 +52,12 @@ class Axis:
 
     direction: Vec3
     """Unit vector: of a rotation in the frame the preceding rotations left, of a translation in the parent's frame."""
-    curve: Curve
-    coordinate: int | None = None
-    """What the curve is a function of; None for most constants."""
+    curve: Function
+    coordinates: tuple[int, ...] = ()
+    """What the curve is a function of, in the order of its arguments; none for most constants."""
     scales: bool = False
-    """Whether `Model.scale` multiplies the curve by |direction| · (scale of the parent body), absolute components."""
+    """Whether `Model.scale` multiplies the curve by |direction| · (scale of the parent body), absolute components;
+    where the joint is reversed, that is the child."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,14 +71,19 @@ class Joint:
     """From the parent body outwards, each in the one before; usually one."""
     child_frames: tuple[Offset, ...]
     axes: tuple[Axis, Axis, Axis, Axis, Axis, Axis]
+    shape: Annotated[Shape, Field(discriminator="kind")] | None = None
+    """None for a joint that its axes describe; else the axes' values are the arguments of the shape."""
+    reverse: bool = False
+    """True where the model names this child as the joint's parent: its axes and shape then make T_M_from_F, and its
+    centre is F's origin. (The tree grows from ground, whatever the model says.)"""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Coupler:
-    """Makes a coordinate a function of another."""
+    """Makes a coordinate a function of others."""
 
-    independent: int
-    curve: Curve
+    independents: tuple[int, ...]
+    curve: Function
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,10 +126,13 @@ class SkeletonSpec:
             seen.add(joint.child)
         if loose := [m.name for m in self.markers if m.body not in seen]:
             raise ValueError(f"markers {loose} are on bodies that do not exist")
-        used = [a.coordinate for j in self.joints for a in j.axes if a.coordinate is not None]
-        used += [c.coupler.independent for c in self.coordinates if c.coupler]
-        if any(not 0 <= i < len(self.coordinates) for i in used):
+        used = [(a.curve, a.coordinates) for j in self.joints for a in j.axes]
+        couplers = [c.coupler for c in self.coordinates if c.coupler]
+        used += [(c.curve, c.independents) for c in couplers]
+        if any(not 0 <= i < len(self.coordinates) for _, on in used for i in on):
             raise ValueError("an axis or coupler names a coordinate that does not exist")
+        if any(_arguments(curve) > len(on) for curve, on in used):
+            raise ValueError("a function has more arguments than coordinates")
         for names in (self.joint_names, self.coordinate_names, self.marker_names):
             if twice := {n for n in names if names.count(n) > 1}:
                 raise ValueError(f"names are used twice: {sorted(twice)}")
@@ -167,11 +182,17 @@ class SkeletonSpec:
         return tuple(index[j.parent] for j in self.joints)
 
     @cached_property
+    def scaled_by(self) -> tuple[tuple[int, int], ...]:
+        """Per joint the bodies that the model calls its parent and its child, -1 for ground."""
+        pairs = zip(self.parents, self.joints, strict=True)
+        return tuple((i, p) if j.reverse else (p, i) for i, (p, j) in enumerate(pairs))
+
+    @cached_property
     def coupler_order(self) -> tuple[int, ...]:
-        """Coupled coordinates, each after the one it depends on."""
-        waiting = {i: c.coupler.independent for i, c in enumerate(self.coordinates) if c.coupler}
+        """Coupled coordinates, each after those it depends on."""
+        waiting = {i: c.coupler.independents for i, c in enumerate(self.coordinates) if c.coupler}
         order: list[int] = []
-        while ready := [i for i, on in waiting.items() if on not in waiting]:
+        while ready := [i for i, on in waiting.items() if not waiting.keys() & set(on)]:
             order += ready
             for i in ready:
                 del waiting[i]
@@ -194,12 +215,12 @@ class SkeletonSpec:
         non-uniform one; the squares of the direction carry that over to any scale.
         """
         found = dict.fromkeys(self.coupler_order, (-1, (0.0, 0.0, 0.0)))
-        for parent, joint in zip(self.parents, self.joints, strict=True):
+        for (parent, _), joint in zip(self.scaled_by, self.joints, strict=True):
             for axis in joint.axes[3:]:
-                i = axis.coordinate
-                if i in found and self.coordinates[i].kind == "translational":
-                    x, y, z = axis.direction
-                    found[i] = (parent, (x * x, y * y, z * z))
+                for i in axis.coordinates:
+                    if i in found and self.coordinates[i].kind == "translational":
+                        x, y, z = axis.direction
+                        found[i] = (parent, (x * x, y * y, z * z))
         return found
 
     def coupler_factor(self, coordinate: int, scale: Array | None) -> float:
@@ -215,7 +236,7 @@ class SkeletonSpec:
         for i in self.coupler_order:
             coupler = self.coordinates[i].coupler
             if coupler is not None:
-                value = coupler.curve(q[..., coupler.independent])
+                value = coupler.curve(*(q[..., on] for on in coupler.independents))
                 q[..., i] = self.coupler_factor(i, scale) * value
         return q
 
@@ -243,8 +264,16 @@ class SkeletonSpec:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The sha256 of the canonical JSON: two models with equal kinematics share it."""
-        return hashlib.sha256(self.to_json().encode()).hexdigest()
+        """The sha256 of what the skeleton is, whichever way it was written: see schemas/skeleton_identity.py."""
+        text = json.dumps(canonical(asdict(self)), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _arguments(curve: Curve | Formula) -> int:
+    """How many coordinates a function needs at least."""
+    if isinstance(curve, Formula):
+        return curve.arguments
+    return int(curve.kind != "constant")
 
 
 def _plain(value: object) -> object:

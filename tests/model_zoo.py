@@ -1,123 +1,68 @@
-"""Small `.osim` models, one per joint class and function, with oblique frames; text, so that OpenSim alone decides."""
+"""Small `.osim` models, one per joint class and function, with oblique frames, and trees that mix them."""
 
-from collections.abc import Mapping
-
-SIMPLE_JOINTS = {
-    "Weld": 0,
-    "Pin": 1,
-    "Slider": 1,
-    "Universal": 2,
-    "Ball": 3,
-    "Gimbal": 3,
-    "Free": 6,
-    "Planar": 3,
-}
-"""Joint classes and how many coordinates they have."""
-STILL = "<Constant name='function'><value>{}</value></Constant>"
-TURN = {
-    "rotation1": (
-        "a",
-        "0 0 1",
-        "<LinearFunction name='function'><coefficients>1 0</coefficients></LinearFunction>",
-    )
-}
-
-
-def document(joint: str, constraints: str = "", markers: str = "") -> bytes:
-    """A free body A that carries a body B by `joint`, a marker on each and one on ground."""
-    free = "".join(f"<Coordinate name='root_{i}'/>" for i in range(6))
-    inertia = "<mass>1</mass><inertia>1 1 1 0 0 0</inertia>"
-    return f"""<?xml version="1.0"?><OpenSimDocument Version="40600"><Model name="zoo"><Ground name="ground"/>
-<BodySet name="bodyset"><objects><Body name="A">{inertia}</Body><Body name="B">{inertia}</Body></objects></BodySet>
-<JointSet name="jointset"><objects><FreeJoint name="root"><socket_parent_frame>/ground</socket_parent_frame>
-<socket_child_frame>/bodyset/A</socket_child_frame><coordinates>{free}</coordinates></FreeJoint>
-{joint}</objects></JointSet>
-<ConstraintSet name="constraintset"><objects>{constraints}</objects></ConstraintSet>
-<MarkerSet name="markerset"><objects>{markers}
-<Marker name="on_a"><socket_parent_frame>/bodyset/A</socket_parent_frame><location>.3 .1 -.2</location></Marker>
-<Marker name="on_b"><socket_parent_frame>/bodyset/B</socket_parent_frame><location>.1 .2 .3</location></Marker>
-<Marker name="on_ground"><socket_parent_frame>/ground</socket_parent_frame><location>.5 0 1</location></Marker>
-</objects></MarkerSet></Model></OpenSimDocument>""".encode()
-
-
-FRAMES = """<frames>
-<PhysicalOffsetFrame name="outer"><socket_parent>/bodyset/A</socket_parent><translation>.1 -.2 .3</translation>
-<orientation>.3 -.4 .5</orientation></PhysicalOffsetFrame>
-<PhysicalOffsetFrame name="inner"><socket_parent>/bodyset/B</socket_parent><translation>-.1 .05 .2</translation>
-<orientation>-.7 .2 .1</orientation></PhysicalOffsetFrame></frames>"""
-SOCKETS = (
-    "<socket_parent_frame>outer</socket_parent_frame><socket_child_frame>inner</socket_child_frame>"
+from osim_old_text import old_document
+from osim_text import (
+    SHAPES,
+    SIMPLE_JOINTS,
+    STILL,
+    coupler,
+    custom,
+    function,
+    joint,
+    line,
+    multiplied,
+    nested,
+    on_ground,
+    simple,
+    through,
+    transform,
+    tree,
 )
-
-
-def simple(kind: str) -> bytes:
-    """A model whose joint is of one of OpenSim's classes."""
-    names = "".join(f"<Coordinate name='{kind}_{i}'/>" for i in range(SIMPLE_JOINTS.get(kind, 0)))
-    coordinates = f"<coordinates>{names}</coordinates>" if names else ""
-    return document(f"<{kind}Joint name='tested'>{SOCKETS}{coordinates}{FRAMES}</{kind}Joint>")
-
-
-def custom(
-    axes: Mapping[str, tuple[str, str, str]], coordinates: str = "a", constraints: str = ""
-) -> bytes:
-    """A model with a CustomJoint; `axes` gives some of its axes as (coordinate, direction, function)."""
-    still = STILL.format(0)
-    plain = ("0 0 1", "1 0 0", "0 1 0", "1 0 0", "0 1 0", "0 0 1")
-    names = [f"{motion}{i}" for motion in ("rotation", "translation") for i in (1, 2, 3)]
-    given = {n: ("", d, still) for n, d in zip(names, plain, strict=True)} | TURN | dict(axes)
-    transform = "".join(
-        f"<TransformAxis name='{n}'><coordinates>{c}</coordinates><axis>{d}</axis>{f}</TransformAxis>"
-        for n, (c, d, f) in given.items()
-    )
-    listed = "".join(f"<Coordinate name='{c}'/>" for c in coordinates.split())
-    return document(
-        f"<CustomJoint name='tested'>{SOCKETS}<coordinates>{listed}</coordinates>{FRAMES}"
-        f"<SpatialTransform>{transform}</SpatialTransform></CustomJoint>",
-        constraints,
-    )
-
-
-def nested(osim: bytes, translation: str = "0 0 0", orientation: str = "0 0 0") -> bytes:
-    """Puts one more frame between the parent body and the joint, and a marker on it."""
-    frame = f"""<PhysicalOffsetFrame name="more"><socket_parent>../outer</socket_parent>
-<translation>{translation}</translation><orientation>{orientation}</orientation></PhysicalOffsetFrame></frames>"""
-    moved = osim.replace(b"</frames>", frame.encode(), 1)
-    moved = moved.replace(b"<socket_parent_frame>outer", b"<socket_parent_frame>more")
-    if translation == "0 0 0":
-        return moved
-    place = b"</socket_parent_frame><loc"
-    return moved.replace(b"/bodyset/A" + place, b"/jointset/tested/more" + place)
-
-
-def line(slope: float, intercept: float) -> str:
-    """A LinearFunction."""
-    return f"<LinearFunction name='function'><coefficients>{slope} {intercept}</coefficients></LinearFunction>"
-
-
-def through(kind: str, x: str, y: str) -> str:
-    """A function through knots."""
-    return f"<{kind} name='function'><x>{x}</x><y>{y}</y></{kind}>"
-
-
-def multiplied(function: str, factor: float) -> str:
-    """A MultiplierFunction around another function."""
-    inside = function.replace(" name='function'", "")
-    inside = f"<function>{inside}</function><scale>{factor}</scale>"
-    return f"<MultiplierFunction name='function'>{inside}</MultiplierFunction>"
-
-
-def coupler(function: str, factor: float = 1.0) -> str:
-    """Makes b a function of a."""
-    bare = function.replace(" name='function'", "")
-    return f"""<CoordinateCouplerConstraint name="coupler"><coupled_coordinates_function>{bare}
-</coupled_coordinates_function><independent_coordinate_names>a</independent_coordinate_names>
-<dependent_coordinate_name>b</dependent_coordinate_name><scale_factor>{factor}</scale_factor>
-</CoordinateCouplerConstraint>"""
-
 
 _SPLINE = through("SimmSpline", "-1 -.4 .1 .9 1.2", "0 .3 -.1 .4 .2")
 _CURVED = "<PolynomialFunction name='function'><coefficients>.2 -.3 .1 .05 .02</coefficients></PolynomialFunction>"
 _BROKEN = through("PiecewiseLinearFunction", "-.5 0 .6", "0 .1 .5")
+_SINE = function("Sine", amplitude=0.3, omega=2.5, phase=0.4, offset=-0.1)
+_STEP = function("StepFunction", start_time=-0.5, end_time=0.7, start_value=0.3, end_value=-0.2)
+_STAIRS = through("PiecewiseConstantFunction", "-.5 0 .6", ".2 .1 .5")
+_PLANE = function("LinearFunction", coefficients=".5 -.3 .2")
+_SLOPE = function("LinearFunction", coefficients="1 0 .2")
+_MULTIVARIATE = function(
+    "MultivariatePolynomialFunction", coefficients=".1 -.2 .3 .05 .2 -.1", dimension=2, order=2
+)
+_CUBE = function(
+    "MultivariatePolynomialFunction",
+    coefficients=" ".join(f"{(-1) ** i * 0.1 / (i + 1):.4f}" for i in range(20)),
+    dimension=3,
+    order=3,
+)
+_EXPRESSION = function(
+    "ExpressionBasedFunction",
+    expression="sin(x)*s - y^2/(2+x^2) + erf(x) + 0.1*max(x, y) - 3e-1*abs(x-y); s=exp(-square(y))",
+    variables="x y",
+)
+_ONE_ARGUMENT = function("ExpressionBasedFunction", expression="0.2*tanh(t)-t^3/9", variables="t")
+
+
+def gcv(half_order: int, variance: float = 0.0) -> str:
+    """A GCVSpline of 3 knots more than it needs."""
+    count = 2 * half_order + 3
+    x = " ".join(f"{-1 + 2.2 * i / count + 0.05 * (i % 2):.3f}" for i in range(count))
+    y = " ".join(f"{0.3 * (-1) ** (i // 2) / (1 + i % 3):.3f}" for i in range(count))
+    weights = " ".join(["1"] * count)
+    return function(
+        "GCVSpline", half_order=half_order, error_variance=variance, x=x, weights=weights, y=y
+    )
+
+
+def turning_and_moving(function: str, on: str = "a") -> bytes:
+    """Puts one function on a rotation and on an oblique translation, there of its coordinates in reverse."""
+    back = " ".join(reversed(on.split()))
+    axes = {"rotation2": (on, "1 0 0", function), "translation3": (back, "0 -.6 .8", function)}
+    return custom(axes, " ".join(sorted(on.split())))
+
+
+THREE_TURNS = {"rotation2": ("b", "1 0 0", line(1, 0)), "rotation3": ("c", "0 1 0", line(1, 0))}
 CUSTOM = {
     "spline": custom({"translation2": ("a", "0 1 0", _SPLINE)}),
     "spline_of_two": custom({"translation2": ("a", "0 1 0", through("SimmSpline", "-1 .3", "0 .1"))}),
@@ -133,10 +78,125 @@ CUSTOM = {
     "oblique_translation": custom({"translation1": ("a", "0.6 -0.8 0", line(2, 0.1))}),
     "negative_translation": custom({"translation2": ("a", "0 -1 0", _SPLINE)}),
     "no_function": custom({"rotation2": ("b", "1 0 0", "")}, "a b"),
+    "sine": turning_and_moving(_SINE),
+    "step": turning_and_moving(_STEP),
+    "stairs": turning_and_moving(_STAIRS),
+    "one_stair": custom({"translation2": ("a", "0 1 0", through("PiecewiseConstantFunction", ".3", ".2"))}),
+    **{f"gcv_{m}": turning_and_moving(gcv(m)) for m in (1, 2, 3, 4)},
+    "gcv_smooth": turning_and_moving(gcv(2, 0.01)),
+    "plane": turning_and_moving(_PLANE, "a b"),
+    "plane_that_does_not_scale": turning_and_moving(_SLOPE, "a b"),
+    "plane_that_scales": custom({"translation3": ("b a", "0 .6 .8", multiplied(_SLOPE, 1.0))}, "a b"),
+    "multivariate": turning_and_moving(_MULTIVARIATE, "a b"),
+    "multivariate_of_three": turning_and_moving(multiplied(_CUBE, -.7), "a c b"),
+    "expression": turning_and_moving(multiplied(_EXPRESSION, .4), "b a"),
+    "expression_of_one": custom({"translation1": ("a", ".8 0 .6", _ONE_ARGUMENT)}),
+    "spline_of_two_coordinates": turning_and_moving(_SPLINE, "b a"),
+    "multiplied_sine": custom({"translation1": ("a", "1 0 0", multiplied(multiplied(_SINE, 2.0), -.5))}),
+    "coupled_sine": custom({"rotation2": ("b", "1 0 0", line(1, 0))}, "a b", coupler(_SINE, 1.5)),
+    "coupled_to_two": custom(THREE_TURNS, "a b c", coupler(_MULTIVARIATE, .5, "a c")),
+    "coupled_plane": custom(THREE_TURNS, "a b c", coupler(_PLANE, .5, "c a")),
+    "coupled_expression": custom(THREE_TURNS, "a b c", coupler(_EXPRESSION, 1.0, "c a")),
+    "line_without_coordinate": custom({"rotation2": ("", "1 0 0", line(2, .5))}),
     "coupled_rotation": custom({"rotation2": ("b", "1 0 0", line(1, 0))}, "a b", coupler(_SPLINE, 2.0)),
 }  # fmt: skip
 """By what is special about the CustomJoint."""
-ALL = CUSTOM | {kind: simple(kind) for kind in SIMPLE_JOINTS} | {
+SIX = " ".join(f"root_{i}" for i in range(6))
+ROOT = joint("Free", "root", "ground A", SIX)
+_ENDS = {"on_b": "/bodyset/B", "on_ground": "/ground", "on_frame": "/jointset/j/j_p"}
+_BENT = transform(
+    {
+        "rotation1": ("a", ".6 0 .8", line(1, 0)),
+        "rotation2": ("b", "1 0 0", _SINE),
+        "rotation3": ("a b", "0 1 0", _PLANE),
+        "translation1": ("a", "1 0 0", _SPLINE),
+        "translation2": ("c", "0 1 0", line(1, 0)),
+        "translation3": ("b a", "0 -.6 .8", _MULTIVARIATE),
+    }
+)
+
+
+def _reversed(kind: str) -> bytes:
+    """A model in which B, which hangs on A, is called the parent."""
+    count, sizes = SHAPES.get(kind, (SIMPLE_JOINTS.get(kind, 3), _BENT))
+    names = "abcdef" if kind == "Custom" else "uvwxyz"
+    coordinates = " ".join(names[:count])
+    markers = {"on_b": "/bodyset/B", "on_ground": "/ground"}
+    return tree("A B", [ROOT, joint(kind, "j", "B A", coordinates, sizes)], markers)
+
+
+def _mixed() -> bytes:
+    """Fourteen bodies, listed out of order, that hang on each other by everything there is."""
+    twice = {"rotation2": ("y", "1 0 0", gcv(3)), "translation1": ("x y", ".8 0 .6", _EXPRESSION)}
+    thrice = {
+        "rotation1": ("k l m", "0 0 1", _CUBE),
+        "rotation2": ("l", "1 0 0", multiplied(_STEP, -2.0)),
+        "translation2": ("m", "0 1 0", multiplied(_STAIRS, 0.5)),
+        "translation3": ("k", ".6 0 .8", _BROKEN),
+    }
+    joints = [
+        joint(
+            "Custom",
+            "elbow",
+            "D E",
+            "x y",
+            transform({"rotation1": ("x", "0 0 1", _CURVED)} | twice),
+        ),
+        ROOT,
+        joint("Scapulothoracic", "scapula", "B C", "s1 s2 s3 s4", SHAPES["Scapulothoracic"][1]),
+        joint("ConstantCurvature", "spine", "A B", "b1 b2 b3", SHAPES["ConstantCurvature"][1]),
+        joint("Ellipsoid", "shoulder", "C D", "e1 e2 e3", SHAPES["Ellipsoid"][1]),
+        joint("Universal", "wrist", "F E", "f1 f2"),
+        joint("Custom", "knee", "A G", "a b c", _BENT),
+        joint("Weld", "plate", "G H"),
+        joint("Gimbal", "ankle", "H I", "g1 g2 g3"),
+        joint("Planar", "toe", "I J", "p1 p2 p3"),
+        joint("Custom", "tail", "A K", "k l m", transform(thrice)),
+        joint("Slider", "drawer", "K L", "d1"),
+        joint("Ball", "handle", "M L", "h1 h2 h3"),
+        joint("Pin", "door", "ground N", "n1"),
+    ]
+    couplers = coupler(_EXPRESSION, 0.5, "a c") + coupler(_SINE).replace(">b<", ">f1<").replace(
+        'name="coupler"', 'name="other"'
+    )
+    markers = {f"on_{b.lower()}": f"/bodyset/{b}" for b in "ABCDEFGHIJKLMN"} | {
+        "on_ground": "/ground",
+        "on_frame": "/jointset/knee/knee_c",
+    }
+    return tree("N M L K J I H G F E D C B A", joints, markers, couplers)
+
+
+_PIN = joint("Pin", "j", "A B", "b")
+_DEEP = "".join(
+    f"<PhysicalOffsetFrame name='{side}{k}'><socket_parent>../{f'{side}{k - 1}' if k else f'j_{side}'}</socket_parent>"
+    f"<translation>.1 .2 .{k}</translation><orientation>.2 -.3 .4</orientation></PhysicalOffsetFrame>"
+    for side in "pc"
+    for k in range(3)
+)
+
+
+def _deep(pin: str) -> str:
+    """Puts three more frames on each side."""
+    deep = pin.replace("</frames>", _DEEP + "</frames>").replace("frame>j_p<", "frame>p2<")
+    return deep.replace("frame>j_c<", "frame>c2<")
+
+
+TREES = {
+    **{f"reversed_{kind}": _reversed(kind) for kind in ("Custom", "Pin", "Free", "Weld")},
+    **{f"reversed_{kind}": _reversed(kind) for kind in ("Ellipsoid", "ConstantCurvature")},
+    "on_ground_reversed": tree("A", [joint("Universal", "j", "A ground", "a b")], {"on_a": "/bodyset/A"}),
+    "loop": tree("A B C", [ROOT, _PIN, joint("Pin", "k", "B C", "c"), joint("Pin", "l", "A C", "d")], _ENDS),
+    "trees": tree("A B C", [joint("Weld", "w", "ground C"), _PIN, ROOT], _ENDS | {"on_c": "/bodyset/C"}),
+    "deep_frames": tree("A B", [ROOT, _deep(_PIN)], _ENDS | {"on_deep": "/jointset/j/c2"}),
+    "bare": tree("A B", [ROOT, _PIN], {}),
+    "mixed": _mixed(),
+}  # fmt: skip
+"""By what is special about the tree of joints."""
+OLD = {f"version_{version}": old_document(version) for version in (20302, 30000)}
+"""Files from before OpenSim 4."""
+ALL = CUSTOM | TREES | OLD | {kind: simple(kind) for kind in SIMPLE_JOINTS} | {
+    **{kind: simple(kind) for kind in SHAPES},
+    **{f"{kind}_on_ground": on_ground(simple(kind)) for kind in SHAPES},
     "nested_frames": nested(simple("Universal"), ".2 .1 -.3", ".5 -.2 .9"),
 }  # fmt: skip
 """Everything that is supported."""

@@ -154,10 +154,10 @@ def test_another_skeleton_is_refused_by_the_names_that_differ() -> None:
     ours = tiny_skeleton()
     require_skeleton(ours, ours, "data")
     fewer = dataclasses.replace(ours, markers=ours.markers[1:])
-    with pytest.raises(InputError, match=f"only in the checkpoint: {ours.markers[0].name}"):
+    with pytest.raises(InputError, match=f"marker {ours.markers[0].name}: removed"):
         require_skeleton(ours, fewer, "data")
     first = dataclasses.replace(ours.coordinates[-1], name="other")
-    with pytest.raises(InputError, match="coordinates only in the data: other"):
+    with pytest.raises(InputError, match="coordinate other: added"):
         require_skeleton(
             ours, dataclasses.replace(ours, coordinates=(*ours.coordinates[:-1], first)), "data"
         )

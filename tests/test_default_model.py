@@ -236,7 +236,7 @@ def _turn(model: OsimModel, coordinate: str) -> np.ndarray:
     """Unit axis, in ground, about which 0.2 rad of a coordinate turns the body that it moves."""
     spec: SkeletonSpec = model.spec
     i = spec.coordinate_names.index(coordinate)
-    body = next(k for k, j in enumerate(spec.joints) if i in {a.coordinate for a in j.axes})
+    body = next(k for k, j in enumerate(spec.joints) if any(i in a.coordinates for a in j.axes))
     q = np.zeros(len(spec.coordinates))
     start = model.pose(q).T_ground_from_body[body, :3, :3]
     q[i] = 0.2

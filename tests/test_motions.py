@@ -34,13 +34,13 @@ def spec() -> SkeletonSpec:
             upper=ranges.get(name, (-1.5, 1.5))[1],
             default=0.25 if name == "arm_flex_r" else 0.0,
             locked=name == "wrist_flex_r",
-            coupler=Coupler(independent=3, curve=IDENTITY) if name.endswith("beta") else None,
+            coupler=Coupler(independents=(3,), curve=IDENTITY) if name.endswith("beta") else None,
         )
         for name in NAMES
     )
     still = Axis(direction=(1.0, 0.0, 0.0), curve=ZERO)
-    turn, move = (Axis(direction=(0.0, 0.0, 1.0), curve=IDENTITY, coordinate=i) for i in (0, 1))
-    hip = Axis(direction=(0.0, 0.0, 1.0), curve=IDENTITY, coordinate=2)
+    turn, move = (Axis(direction=(0.0, 0.0, 1.0), curve=IDENTITY, coordinates=(i,)) for i in (0, 1))
+    hip = Axis(direction=(0.0, 0.0, 1.0), curve=IDENTITY, coordinates=(2,))
     joints = (
         Joint(
             name="ground_pelvis",

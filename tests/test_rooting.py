@@ -69,7 +69,7 @@ def test_other_coordinates_stay_and_couplers_follow() -> None:
 
 def test_a_root_that_cannot_turn_that_way_is_refused_by_name() -> None:
     still = [Axis(direction=a.direction, curve=ZERO) for a in SPEC.joints[0].axes]
-    still[1] = Axis(direction=(1.0, 0.0, 0.0), curve=IDENTITY, coordinate=1)
+    still[1] = Axis(direction=(1.0, 0.0, 0.0), curve=IDENTITY, coordinates=(1,))
     with pytest.raises(InputError, match="ground_pelvis"):
         solve_root(
             _with_root(still),

@@ -64,8 +64,8 @@ class TestConsistency:
     def test_couplers_in_a_circle_are_refused(self) -> None:
         first, second = SPEC.coordinates[:2]
         circle = (
-            replace(first, coupler=Coupler(independent=1, curve=IDENTITY)),
-            replace(second, coupler=Coupler(independent=0, curve=IDENTITY)),
+            replace(first, coupler=Coupler(independents=(1,), curve=IDENTITY)),
+            replace(second, coupler=Coupler(independents=(0,), curve=IDENTITY)),
         )
         with pytest.raises(ValueError, match="circle"):
             replace(SPEC, coordinates=(*circle, *SPEC.coordinates[2:]))
@@ -74,8 +74,8 @@ class TestConsistency:
         double = Curve(kind="linear", coefficients=(2.0, 0.0))
         first, second = SPEC.coordinates[:2]
         chain = (
-            replace(first, coupler=Coupler(independent=1, curve=double)),
-            replace(second, coupler=Coupler(independent=2, curve=double)),
+            replace(first, coupler=Coupler(independents=(1,), curve=double)),
+            replace(second, coupler=Coupler(independents=(2,), curve=double)),
         )
         q = replace(SPEC, coordinates=(*chain, *SPEC.coordinates[2:])).couple(
             np.ones(len(SPEC.coordinates))

@@ -21,7 +21,7 @@ Moved = tuple[int, Vec3, int]
 def _axes(*moved: Moved) -> tuple[Axis, Axis, Axis, Axis, Axis, Axis]:
     still = [Axis(direction=d, curve=ZERO) for d in (_X, _Y, _Z, _X, _Y, _Z)]
     for slot, direction, coordinate in moved:
-        still[slot] = Axis(direction=direction, curve=IDENTITY, coordinate=coordinate)
+        still[slot] = Axis(direction=direction, curve=IDENTITY, coordinates=(coordinate,))
     a, b, c, d, e, f = still
     return a, b, c, d, e, f
 
@@ -83,7 +83,7 @@ def tiny_skeleton() -> SkeletonSpec:
         flexion = coordinate(f"hip_flexion_{side}", -0.5, 2.1)
         adduction = coordinate(f"hip_adduction_{side}", -0.9, 0.5)
         knee = coordinate(f"knee_angle_{side}", 0.0, 2.3)
-        coupler = Coupler(independent=knee, curve=Curve(kind="linear", coefficients=(0.4, 0.0)))
+        coupler = Coupler(independents=(knee,), curve=Curve(kind="linear", coefficients=(0.4, 0.0)))
         beta = coordinate(f"knee_angle_{side}_beta", 0.0, 2.3, coupler=coupler)
         ankle = coordinate(f"ankle_angle_{side}", -0.7, 0.5)
         toe = coordinate(f"mtp_angle_{side}", -0.5, 0.5, locked=True)

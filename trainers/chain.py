@@ -45,20 +45,35 @@ class Posed(NamedTuple):
     """(s, n): the slides' values, unscaled."""
 
 
-def pose(s: Structure, arguments: Tensor, scales: Tensor | None) -> Posed:
+def pose(
+    s: Structure,
+    arguments: Tensor,
+    scales: Tensor | None,
+    shaped_R: Tensor | None,
+    shaped_at: Tensor | None,
+) -> Posed:
     """Poses a batch.
 
     Args:
         s: the skeleton.
         arguments: (e, n).
         scales: (3, 1 + b, n), ground's first; None leaves the model as it is.
+        shaped_R: (3, 3, h, n), columns first: R_parent_from_body of the h joints with a shape; None for none.
+        shaped_at: (3, h, n): where in the parent, seen from the joint's place in it, their centres are.
     """
     bodies, inner = s.carries.shape[1], len(s.inner)
     angles = _angles(s, line_values(s.turns, arguments))
-    T = _rotated(s, _local(s, angles))
+    local = _local(s, angles)
+    if shaped_R is not None:
+        rows = _rows(shaped_R.transpose(0, 1))
+        local = local.index_copy(2, s.shaped.place, _composed(s.shaped.fixed, rows))
+    T = _rotated(s, local)
     turned = T[:3, :3].index_select(2, s.vectors.body)
     slid = line_values(s.slides.lines, arguments)
-    ends = _product(turned, _vectors(s, slid, scales))
+    vectors = _vectors(s, slid, scales)
+    if shaped_at is not None:
+        vectors.index_add_(1, s.shaped.joint, shaped_at)
+    ends = _product(turned, vectors)
     steps = ends[:, :bodies]
     if inner:
         steps = steps.index_add(1, s.inner, ends[:, bodies : bodies + inner], alpha=-1)
@@ -172,23 +187,28 @@ class Chain(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, s: Structure, arguments: Tensor, scales: Tensor | None
+        ctx: Any,
+        s: Structure,
+        arguments: Tensor,
+        scales: Tensor | None,
+        shaped_R: Tensor | None,
+        shaped_at: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        posed = pose(s, arguments, scales)
+        posed = pose(s, arguments, scales, shaped_R, shaped_at)
         ctx.structure = s
         ctx.arguments = len(arguments)
         ctx.set_materialize_grads(False)
         T, turned, points, angles, slid = posed
-        ctx.save_for_backward(T, turned, points, slid, scales, *angles)
+        ctx.save_for_backward(T, turned, points, slid, scales, shaped_R, *angles)
         return posed.T_ground_from_body[:, :, 1:], posed.points
 
     @staticmethod
     @once_differentiable
     def backward(
         ctx: Any, on_transforms: Tensor | None, on_points: Tensor | None
-    ) -> tuple[None, Tensor, Tensor | None]:
+    ) -> tuple[None, Tensor, Tensor | None, Tensor | None, Tensor | None]:
         s: Structure = ctx.structure
-        T, turned, points, slid, scales, *angles = ctx.saved_tensors
+        T, turned, points, slid, scales, shaped_R, *angles = ctx.saved_tensors
         posed = Posed(T, turned, points, Angles(*angles), slid)
         if on_points is None:
             on_points = torch.zeros_like(posed.points)
@@ -201,10 +221,20 @@ class Chain(torch.autograd.Function):
         if scales is not None:
             on_slides = on_slides * _stretches(s, scales)
         on_arguments = on_slides.new_zeros(ctx.arguments, on_slides.shape[1])
-        on_turns = _on_turns(s, posed, carried)
+        torques = _torques(s, posed, carried)
+        on_turns = _on_turns(s, posed, torques)
         on_arguments.index_add_(0, s.turns.source, on_turns.mul_(s.turns.slope))
         on_arguments.index_add_(0, s.slides.lines.source, on_slides * s.slides.lines.slope)
-        return None, on_arguments, on_scales
+        if shaped_R is None:
+            return None, on_arguments, on_scales, None, None
+        joints = s.shaped.joint
+        on_shaped_R = _on_rotation(shaped_R, torques.index_select(1, joints))
+        return None, on_arguments, on_scales, on_shaped_R, on_vectors.index_select(1, joints)
+
+
+def _on_rotation(R: Tensor, torques: Tensor) -> Tensor:
+    """Returns a gradient of rotations (3, 3, h, n), columns first, that is felt as torques (3, h, n) when they turn."""
+    return torch.stack([0.5 * _cross(torques, column) for column in R])
 
 
 def _carried(s: Structure, posed: Posed, on_transforms: Tensor | None, on_points: Tensor) -> Tensor:
@@ -247,11 +277,16 @@ def _on_vectors(s: Structure, posed: Posed, forces: Tensor, on_points: Tensor) -
     return _transpose_product(posed.turned, torch.cat(ends, dim=1))
 
 
-def _on_turns(s: Structure, posed: Posed, carried: Tensor) -> Tensor:
-    """Returns the gradients of the turns' angles (3t, n)."""
+def _torques(s: Structure, posed: Posed, carried: Tensor) -> Tensor:
+    """Returns the torques about the joints' own centres (3, b, n), in the parent bodies."""
     bodies = s.carries.shape[1]
     torques = carried[3:] - _cross(_arms(posed)[:, :bodies], carried[:3])
-    local = _transpose_product(posed.turned[:, :, :bodies], torques).index_select(1, s.turning)
+    return _transpose_product(posed.turned[:, :, :bodies], torques)
+
+
+def _on_turns(s: Structure, posed: Posed, torques: Tensor) -> Tensor:
+    """Returns the gradients of the turns' angles (3t, n)."""
+    local = torques.index_select(1, s.turning)
     return (axes(s, posed.angles) * local.transpose(0, 1)).sum(2).flatten(0, 1)
 
 

@@ -98,8 +98,7 @@ def _tie(bodies: tuple[str, ...]) -> tuple[tuple[str, ...], NDArray[np.intp]]:
 
 
 def _driving(spec: SkeletonSpec, axes: range, joint: int) -> list[int]:
-    found = {spec.joints[joint].axes[i].coordinate for i in axes}
-    return sorted(i for i in found if i is not None)
+    return sorted({c for i in axes for c in spec.joints[joint].axes[i].coordinates})
 
 
 def turns(spec: SkeletonSpec, coordinate: int) -> bool:

@@ -1,41 +1,20 @@
-"""Says how two skeletons differ, in the words of the `.osim`."""
-
-from typing import Any
+"""Refuses data of another skeleton than a net was trained on."""
 
 from schemas.errors import InputError
 from schemas.skeleton import SkeletonSpec
+from schemas.skeleton_diff import diff
 
 
 def require_skeleton(trained: SkeletonSpec, given: SkeletonSpec, where: str) -> None:
     """Refuses data of another skeleton than a net was trained on.
 
     Raises:
-        InputError: names the coordinates, markers and bodies that differ.
+        InputError: names the first coordinates, bodies, joints and markers that differ, and how many do.
     """
-    if trained.fingerprint == given.fingerprint:
+    if trained.fingerprint == given.fingerprint or not (difference := diff(trained, given)):
         return
-    told = []
-    for kind in ("coordinate_names", "marker_names", "body_names"):
-        ours, theirs = set(getattr(trained, kind)), set(getattr(given, kind))
-        word = kind.removesuffix("_names")
-        told += [f"{word}s only in the checkpoint: {', '.join(sorted(ours - theirs))}"] * bool(
-            ours - theirs
-        )
-        told += [f"{word}s only in the data: {', '.join(sorted(theirs - ours))}"] * bool(
-            theirs - ours
-        )
-        if ours == theirs and getattr(trained, kind) != getattr(given, kind):
-            told.append(f"{word}s in another order")
-    told += _changed("coordinate", trained.coordinates, given.coordinates)
-    told += _changed("marker", trained.markers, given.markers)
     raise InputError(
         where,
-        f"has another skeleton than the checkpoint ({'; '.join(told) or 'other frames or axes'})",
+        f"has another skeleton than the checkpoint (checkpoint -> data: {difference.short()})",
         "Use data of the checkpoint's skeleton, or train on this one",
     )
-
-
-def _changed(word: str, ours: Any, theirs: Any) -> list[str]:
-    other = {item.name: item for item in theirs}
-    names = [i.name for i in ours if i.name in other and other[i.name] != i]
-    return [f"{word}s that differ: {', '.join(names)}"] if names else []

@@ -15,8 +15,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from schemas.formulas import evaluate
 from schemas.skeleton import SkeletonSpec
-from trainers.chain import Chain
+from trainers.chain import Chain, line_values
+from trainers.shapes import local_transforms, product
 from trainers.structure import Curves, Structure, structure_of
 
 
@@ -43,8 +45,12 @@ def forward_kinematics(structure: Structure, q: Tensor, scale: Tensor | None = N
     """
     scales = None if scale is None else _scales(scale)
     given = arguments(structure, q.T.contiguous(), scales)
-    T, points = Chain.apply(structure, given, scales)  # type: ignore[no-untyped-call]
-    centres, markers = points.tensor_split([structure.carries.shape[1]], dim=1)
+    shaped = _shaped(structure, given, scales)
+    T, points = Chain.apply(structure, given, scales, *shaped)  # type: ignore[no-untyped-call]
+    bodies = structure.carries.shape[1]
+    centres, markers = points[:, :bodies], points[:, bodies : bodies + structure.markers]
+    if len(structure.centre):
+        centres = points.index_select(1, structure.centre)
     return Kinematics(T.permute(3, 2, 1, 0), centres.permute(2, 1, 0), markers.permute(2, 1, 0))
 
 
@@ -56,19 +62,18 @@ def _scales(scale: Tensor) -> Tensor:
 def arguments(structure: Structure, q: Tensor, scales: Tensor | None) -> Tensor:
     """Returns coupled coordinates and the bent curves' values (e, n) from q (c, n)."""
     for coupler in structure.couplers:
-        value = evaluate(coupler.curves, q)
+        value = values(coupler.curves, q)
         if scales is not None:
             factor = (coupler.weights * scales.index_select(1, coupler.scale)).sum(
                 0
             ) + coupler.rigid
             value = value * factor
         q = q.index_copy(0, coupler.target, value)
-    if len(structure.curves.source):
-        q = torch.cat([q, evaluate(structure.curves, q)])
-    return q
+    curves = structure.curves
+    return torch.cat([q, values(curves, q)]) if len(curves.source) or curves.formulas else q
 
 
-def evaluate(curves: Curves, q: Tensor) -> Tensor:
+def values(curves: Curves, q: Tensor) -> Tensor:
     """Returns the curves' values (f, n) at q (c, n)."""
     x = q.index_select(0, curves.source)
     piece = torch.searchsorted(curves.breaks, x.detach(), right=True) + curves.first
@@ -77,7 +82,33 @@ def evaluate(curves: Curves, q: Tensor) -> Tensor:
     value = coefficients[-1]
     for power in reversed(range(len(coefficients) - 1)):
         value = torch.addcmul(coefficients[power], value, at)
-    return value
+    formulas = [evaluate(formula, q[on], torch)[None] for on, formula in curves.formulas]
+    return torch.cat([value, *formulas])
+
+
+def _shaped(
+    structure: Structure, arguments: Tensor, scales: Tensor | None
+) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """Returns R_parent_from_body (3, 3, h, n), columns first, and the centres (3, h, n) of the joints with a shape,
+    these in the parent, seen from the joint's place in it; None where there are none."""
+    shaped = structure.shaped
+    if not shaped.kinds:
+        return None, None
+    six = line_values(shaped.lines, arguments)
+    if scales is None:
+        scales = arguments.new_ones(3, structure.carries.shape[0], 1)
+    else:
+        six = six * ((shaped.stretch * scales.index_select(1, shaped.scale)).sum(0) + shaped.rigid)
+    six, scales = six.view(len(shaped.joint), 6, arguments.shape[1]), scales.transpose(0, 1)
+    split = torch.split(six, [len(kind.joints) for kind in shaped.kinds])
+    made = [
+        local_transforms(kind, own, scales[kind.parents], scales[kind.children])
+        for kind, own in zip(shaped.kinds, split, strict=True)
+    ]
+    rotation, origin = (torch.cat(part) for part in zip(*made, strict=True))
+    R_parent_from_body = product(product(shaped.outer, rotation), shaped.inner)
+    centres = (shaped.outer * origin[:, None]).sum(2)
+    return R_parent_from_body.permute(2, 1, 0, 3), centres.transpose(0, 1)
 
 
 class SkeletalLayer(nn.Module):

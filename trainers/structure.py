@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from schemas.curves import Curve
+from schemas.formulas import Formula
 from schemas.skeleton import Axis, Joint, Offset, SkeletonSpec, Vec3, compose
+from trainers.shapes import Shapes, shapes_of
 
 Array = NDArray[np.float64]
 Number = Callable[[object], Tensor]
@@ -31,7 +33,8 @@ Index = Callable[[object], Tensor]
 
 
 class Curves(NamedTuple):
-    """Piecewise polynomials of single coordinates; see schemas/curves.py for the form."""
+    """Functions that are no straight lines: f piecewise polynomials of one coordinate each, in the normal form of
+    schemas/curves.py, then formulas."""
 
     source: Tensor
     """(f) coordinate."""
@@ -43,13 +46,15 @@ class Curves(NamedTuple):
     """(d + 1, f · (k + 1)), lowest power first."""
     first: Tensor
     """(f, 1) place of each curve's first piece."""
+    formulas: tuple[tuple[Tensor, Formula], ...]
+    """With the coordinates that are their arguments."""
 
 
 class Couplers(NamedTuple):
     """Coupled coordinates whose couplers need only coordinates that are already set."""
 
     target: Tensor
-    """(f) coordinate."""
+    """(f) coordinate, of the curves' values."""
     curves: Curves
     scale: Tensor
     """(f) scale that multiplies the value."""
@@ -60,7 +65,7 @@ class Couplers(NamedTuple):
 
 
 class Lines(NamedTuple):
-    """Axis values: slope · argument + intercept."""
+    """Values of r axes: slope · argument + intercept."""
 
     source: Tensor
     """(r) argument."""
@@ -97,12 +102,37 @@ class Vectors(NamedTuple):
     """(3, 3, v, 1), columns first: times the scale it is the scaled vector; where all are diagonal, (3, v, 1)."""
 
 
+class Shaped(NamedTuple):
+    """The h joints with a shape, and the reversed ones: they are not made of turns and slides."""
+
+    kinds: tuple[Shapes, ...]
+    """They follow one another in all fields below."""
+    lines: Lines
+    """Six values per joint."""
+    scale: Tensor
+    """(6h) body + 1 that stretches the value."""
+    stretch: Tensor
+    """(3, 6h, 1), as of slides."""
+    rigid: Tensor
+    """(6h, 1), as of slides."""
+    joint: Tensor
+    """(h)."""
+    place: Tensor
+    """(h) among the turning bodies."""
+    outer: Tensor
+    """(h, 3, 3, 1): R_parent_from_F."""
+    inner: Tensor
+    """(h, 3, 3, 1): R_M_from_body."""
+    fixed: Tensor
+    """(3, 3, h, 1): R_anchor_from_parent, columns first."""
+
+
 class Structure(NamedTuple):
     """The constants of a skeleton, tensors of one dtype and device."""
 
     couplers: tuple[Couplers, ...]
     curves: Curves
-    """The bent axes; their values are the arguments after the coordinates."""
+    """The bent axes'; their values are the arguments after the coordinates."""
     turns: Lines
     """First turns of all turning bodies, then second, then third ones; those that stand still have slope 0."""
     first_two: Tensor
@@ -130,6 +160,7 @@ class Structure(NamedTuple):
     still_rotation: Tensor
     """(3, 3, w, 1): R_anchor_from_body of the still bodies, rows first."""
     slides: Slides
+    shaped: Shaped
     vectors: Vectors
     inner: Tensor
     """Joints whose origin is not that of their child; the vectors between all joints' and the markers' are theirs."""
@@ -137,6 +168,10 @@ class Structure(NamedTuple):
     """(p) body + 1 at whose origin the point's vector starts: of a joint its parent, of a marker its own."""
     owner: Tensor
     """(p) body + 1 that the point moves with: of a joint its child, of a marker its own."""
+    centre: Tensor
+    """(b) points that are the joints' centres; empty where they are the first b."""
+    markers: int
+    """How many points after the first b are markers; then come the centres of reversed joints."""
     carries: Tensor
     """(1 + b, b): 1 where the column's body carries the row's, or is it; ground's row, the first, is 0."""
 
@@ -154,20 +189,20 @@ def structure_of(
 
     chain = _Chain(spec)
     arguments = _Arguments(spec)
-    turns = [spec.joints[i].axes[k] for k in range(3) for i in chain.turning]
+    turns = [(i, k) for k in range(3) for i in chain.turning]
     turned = [turns_of(spec.joints[i]) for i in chain.turning]
     fixed = [chain.fixed[spec.parents[i]] for i in chain.turning]
-    turn_lines = _lines([arguments.line(axis) for axis in turns], number, index)
     slides = _slides(spec, arguments, number, index)
     outer = [compose(joint.parent_frames)[1] for joint in spec.joints]
     inner = [compose(joint.child_frames)[1] for joint in spec.joints]
     shifted = [i for i, S in enumerate(inner) if S.any()]
-    markers = _markers(spec)
-    vectors = [*zip(spec.parents, outer, strict=True), *((i, inner[i]) for i in shifted), *markers]
+    reversed_ = [i for i, joint in enumerate(spec.joints) if joint.reverse]
+    points = _markers(spec) + [(spec.parents[i], outer[i]) for i in reversed_]
+    vectors = [*zip(spec.parents, outer, strict=True), *((i, inner[i]) for i in shifted), *points]
     return Structure(
-        couplers=_couplers(spec, arguments.evaluated(spec), number, index),
+        couplers=_couplers(spec, arguments.evaluated(), number, index),
         curves=_curves(arguments.bent, number, index),
-        turns=turn_lines,
+        turns=_lines([arguments.turn(*turn) for turn in turns], number, index),
         first_two=number(
             [(f @ t.first_two).reshape(9, 9).T for f, t in zip(fixed, turned, strict=True)]
         ),
@@ -185,18 +220,21 @@ def structure_of(
         .reshape(-1, 3, 3)
         .permute(1, 2, 0)[..., None],
         slides=slides,
+        shaped=_shaped(spec, chain, arguments, number, index),
         vectors=_vectors(vectors, number, index),
         inner=index(shifted),
-        base=index([body + 1 for body in [*spec.parents, *(body for body, _ in markers)]]),
-        owner=index([body + 1 for body in [*range(len(outer)), *(body for body, _ in markers)]]),
+        base=index([body + 1 for body in [*spec.parents, *(body for body, _ in points)]]),
+        owner=index([body + 1 for body in [*range(len(outer)), *(body for body, _ in points)]]),
+        centre=index(_centres(spec, reversed_)),
+        markers=len(spec.markers),
         carries=number(_carries(spec)),
     )
 
 
 Line = tuple[int, float, float]
 """Argument, slope, intercept."""
-Bent = tuple[int, Curve]
-"""Coordinate and curve."""
+Bent = tuple[tuple[int, ...], Curve | Formula]
+"""Coordinates, and the function of them."""
 
 
 class _Arguments:
@@ -206,34 +244,41 @@ class _Arguments:
     """
 
     def __init__(self, spec: SkeletonSpec) -> None:
-        self.coordinates = len(spec.coordinates)
-        self.bent: list[Bent] = []
-        self.lines: dict[int, Line] = {i: (i, 1.0, 0.0) for i in range(self.coordinates)}
+        self.spec = spec
+        self.lines: dict[int, Line] = {i: (i, 1.0, 0.0) for i in range(len(spec.coordinates))}
         for i in spec.coupler_order:
             coupler = spec.coordinates[i].coupler
             line = straight(coupler.curve) if coupler else None
-            if coupler and line and not any(spec.coupler_scale[i][1]):
-                self.lines[i] = _through(self.lines[coupler.independent], *line)
+            if coupler and line and coupler.independents and not any(spec.coupler_scale[i][1]):
+                self.lines[i] = _through(self.lines[coupler.independents[0]], *line)
+        axes = [(i, k, a) for i, joint in enumerate(spec.joints) for k, a in enumerate(joint.axes)]
+        bent = [(i, k, a) for i, k, a in axes if moves(a) and not straight(a.curve)]
+        bent.sort(key=lambda found: isinstance(found[2].curve, Formula))
+        self.bent: list[Bent] = [(axis.coordinates, axis.curve) for _, _, axis in bent]
+        self._place = {(i, k): len(spec.coordinates) + f for f, (i, k, _) in enumerate(bent)}
 
-    def line(self, axis: Axis) -> Line:
-        """Returns what the axis's value is a straight line of."""
+    def line(self, joint: int, k: int) -> Line:
+        """Returns what the value of a joint's k-th axis is a straight line of."""
+        axis = self.spec.joints[joint].axes[k]
         if not moves(axis):
             return (0, 0.0, float(axis.curve(0.0)))
-        assert axis.coordinate is not None
         if line := straight(axis.curve):
-            return _through(self.lines[axis.coordinate], *line)
-        self.bent.append((axis.coordinate, axis.curve))
-        return (self.coordinates + len(self.bent) - 1, 1.0, 0.0)
+            return _through(self.lines[axis.coordinates[0]], *line)
+        return (self._place[joint, k], 1.0, 0.0)
 
-    def evaluated(self, spec: SkeletonSpec) -> list[int]:
-        """Lists, once all lines are drawn, the coupled coordinates whose values are still needed."""
-        needed = {source for source, _ in self.bent}
+    def turn(self, joint: int, k: int) -> Line:
+        """The same for turns, of which a joint with a shape has none."""
+        return self.line(joint, k) if is_plain(self.spec.joints[joint]) else (0, 0.0, 0.0)
+
+    def evaluated(self) -> list[int]:
+        """Lists the coupled coordinates whose values are needed."""
+        needed = {source for sources, _ in self.bent for source in sources}
         kept: list[int] = []
-        for i in reversed(spec.coupler_order):
-            coupler = spec.coordinates[i].coupler
+        for i in reversed(self.spec.coupler_order):
+            coupler = self.spec.coordinates[i].coupler
             if coupler and (self.lines[i][0] == i or i in needed):
                 kept.append(i)
-                needed.add(coupler.independent)
+                needed.update(coupler.independents)
         return kept[::-1]
 
 
@@ -242,8 +287,10 @@ def _through(inner: Line, slope: float, intercept: float) -> Line:
     return (inner[0], slope * inner[1], slope * inner[2] + intercept)
 
 
-def straight(curve: Curve) -> tuple[float, float] | None:
+def straight(curve: Curve | Formula) -> tuple[float, float] | None:
     """Returns slope and intercept of a curve that is one straight line all along, but for rounding."""
+    if isinstance(curve, Formula):
+        return None
     pieces = curve.pieces()
     start = pieces.coefficients[:, 0] - pieces.coefficients[:, 1:2].sum(1) * pieces.origins
     lines = np.column_stack([pieces.coefficients[:, 1:2].sum(1), start])
@@ -255,9 +302,14 @@ def straight(curve: Curve) -> tuple[float, float] | None:
     return float(lines[0, 0]), float(lines[0, 1])
 
 
+def is_plain(joint: Joint) -> bool:
+    """Whether the joint is made of turns and slides."""
+    return joint.shape is None and not joint.reverse
+
+
 def moves(axis: Axis) -> bool:
     """Whether the axis's value depends on a coordinate."""
-    return axis.coordinate is not None and axis.curve.kind != "constant"
+    return bool(axis.coordinates) and axis.curve.kind != "constant"
 
 
 class _Chain:
@@ -268,7 +320,7 @@ class _Chain:
         """The nearest turning body, itself perhaps, and R_anchor_from_body."""
         depth = {-1: 0}
         for i, (joint, parent) in enumerate(zip(spec.joints, spec.parents, strict=True)):
-            if any(map(moves, joint.axes[:3])):
+            if not is_plain(joint) or any(map(moves, joint.axes[:3])):
                 self.anchor[i], self.fixed[i] = i, np.eye(3)
                 depth[i] = depth[self.anchor[parent]] + 1
             else:
@@ -345,20 +397,46 @@ Anchored = tuple[int, Array]
 
 def _slides(spec: SkeletonSpec, arguments: _Arguments, number: Number, index: Index) -> Slides:
     found = [
-        (i, axis, axis.scales and parent >= 0)  # ground has no scale
+        (i, k, axis, axis.scales and parent >= 0)  # ground has no scale
         for i, (joint, parent) in enumerate(zip(spec.joints, spec.parents, strict=True))
-        for axis in joint.axes[3:]
-        if moves(axis) or axis.curve(0.0)
+        for k, axis in enumerate(joint.axes)
+        if k >= 3 and is_plain(joint) and (moves(axis) or axis.curve(0.0))
     ]
-    frames = [compose(spec.joints[i].parent_frames)[0] for i, _, _ in found]
-    directions = [R @ axis.direction for R, (_, axis, _) in zip(frames, found, strict=True)]
+    frames = [compose(spec.joints[i].parent_frames)[0] for i, _, _, _ in found]
+    directions = [R @ axis.direction for R, (_, _, axis, _) in zip(frames, found, strict=True)]
     return Slides(
-        lines=_lines([arguments.line(axis) for _, axis, _ in found], number, index),
-        joint=index([i for i, _, _ in found]),
+        lines=_lines([arguments.line(i, k) for i, k, _, _ in found], number, index),
+        joint=index([i for i, _, _, _ in found]),
         direction=_components(directions, number),
-        scale=index([spec.parents[i] + 1 for i, _, _ in found]),
-        stretch=_components([np.abs(axis.direction) * on for _, axis, on in found], number),
-        rigid=number([not on for _, _, on in found])[:, None],
+        scale=index([spec.parents[i] + 1 for i, _, _, _ in found]),
+        stretch=_components([np.abs(axis.direction) * on for _, _, axis, on in found], number),
+        rigid=number([not on for _, _, _, on in found])[:, None],
+    )
+
+
+def _shaped(
+    spec: SkeletonSpec, chain: _Chain, arguments: _Arguments, number: Number, index: Index
+) -> Shaped:
+    kinds = shapes_of(spec, number, index)
+    joints = [int(i) for kind in kinds for i in kind.joints]
+    frames = [(spec.joints[i].parent_frames, spec.joints[i].child_frames) for i in joints]
+    fixed = np.array([chain.fixed[spec.parents[i]] for i in joints]).reshape(-1, 3, 3)
+    axes = [(spec.scaled_by[i][0], axis) for i in joints for axis in spec.joints[i].axes]
+    scaling = [axis.scales and body >= 0 for body, axis in axes]
+    return Shaped(
+        kinds=kinds,
+        scale=index([body + 1 for body, _ in axes]),
+        stretch=_components(
+            [np.abs(axis.direction) * on for (_, axis), on in zip(axes, scaling, strict=True)],
+            number,
+        ),
+        rigid=number([not on for on in scaling])[:, None],
+        lines=_lines([arguments.line(i, k) for i in joints for k in range(6)], number, index),
+        joint=index(joints),
+        place=index([chain.turning.index(i) for i in joints]),
+        outer=number([compose(outer)[0] for outer, _ in frames]).reshape(-1, 3, 3, 1),
+        inner=number([compose(inner)[0].T for _, inner in frames]).reshape(-1, 3, 3, 1),
+        fixed=number(fixed.transpose(2, 1, 0))[..., None],
     )
 
 
@@ -373,6 +451,13 @@ def _markers(spec: SkeletonSpec) -> list[Anchored]:
         (index.get(m.body, -1), compose((*m.frames, Offset(translation=m.location)))[1])
         for m in spec.markers
     ]
+
+
+def _centres(spec: SkeletonSpec, reversed_: list[int]) -> list[int]:
+    """Says which points are the joints' centres, where a reversed joint has its own at the end."""
+    last = len(spec.joints) + len(spec.markers)
+    own = {i: last + k for k, i in enumerate(reversed_)}
+    return [own.get(i, i) for i in range(len(spec.joints))] if own else []
 
 
 def _vectors(anchored: list[Anchored], number: Number, index: Index) -> Vectors:
@@ -404,8 +489,10 @@ def _couplers(
     for i in coordinates:
         coupler = spec.coordinates[i].coupler
         if coupler is not None:
-            depth[i] = depth.get(coupler.independent, -1) + 1
-            groups.setdefault(depth[i], []).append((i, (coupler.independent, coupler.curve)))
+            depth[i] = max((depth.get(on, -1) for on in coupler.independents), default=-1) + 1
+            groups.setdefault(depth[i], []).append((i, (coupler.independents, coupler.curve)))
+    for group in groups.values():
+        group.sort(key=lambda member: isinstance(member[1][1], Formula))
     return tuple(
         Couplers(
             target=index([i for i, _ in group]),
@@ -419,21 +506,23 @@ def _couplers(
 
 
 def _curves(bent: list[Bent], number: Number, index: Index) -> Curves:
-    """Packs curves of different numbers of pieces and powers into rectangles."""
-    pieces = [curve.pieces() for _, curve in bent]
+    """Packs curves of different numbers of pieces and powers into rectangles; formulas come last in `bent`."""
+    curves = [(on, curve) for on, curve in bent if isinstance(curve, Curve)]
+    pieces = [curve.pieces() for _, curve in curves]
     width = max((len(p.breaks) for p in pieces), default=0)
     powers = max((p.coefficients.shape[1] for p in pieces), default=1)
-    breaks = np.full((len(bent), width), np.inf)
-    origins = np.zeros((len(bent), width + 1))
-    coefficients = np.zeros((powers, len(bent), width + 1))
+    breaks = np.full((len(curves), width), np.inf)
+    origins = np.zeros((len(curves), width + 1))
+    coefficients = np.zeros((powers, len(curves), width + 1))
     for i, p in enumerate(pieces):
         breaks[i, : len(p.breaks)] = p.breaks
         origins[i, : len(p.origins)] = p.origins
         coefficients[: p.coefficients.shape[1], i, : len(p.origins)] = p.coefficients.T
     return Curves(
-        source=index([source for source, _ in bent]),
+        source=index([on[0] if on else 0 for on, _ in curves]),
         breaks=number(breaks),
         origins=number(origins.reshape(-1)),
         coefficients=number(coefficients.reshape(powers, -1)),
-        first=index(np.arange(len(bent)) * (width + 1))[:, None],
+        first=index(np.arange(len(curves)) * (width + 1))[:, None],
+        formulas=tuple((index(on), curve) for on, curve in bent if isinstance(curve, Formula)),
     )

@@ -240,7 +240,7 @@ def _pelvis(coordinates: list[Coordinate]) -> Joint:
             Coordinate(name=name, kind="translational", lower=low, upper=5.0, default=default)
         )
     axes = [
-        Axis(direction=axis, curve=IDENTITY, coordinate=i)
+        Axis(direction=axis, curve=IDENTITY, coordinates=(i,))
         for i, (_, axis, _) in enumerate((*turns, *moves))
     ]
     return Joint(
@@ -277,7 +277,7 @@ def _turning(part: Part, side: Side, coordinates: list[Coordinate]) -> Joint:
         _coordinate(name, h.low, h.high) for name, h in zip(names, part.hinges, strict=True)
     ]
     turns = [
-        Axis(direction=side.turn(hinge.axis), curve=IDENTITY, coordinate=first + i)
+        Axis(direction=side.turn(hinge.axis), curve=IDENTITY, coordinates=(first + i,))
         for i, hinge in enumerate(part.hinges)
     ]
     return _joint(part, side, turns + _still(Z, X, Y)[len(turns) :], _still(X, Y, Z))
@@ -294,18 +294,18 @@ def _patella(part: Part, side: Side, coordinates: list[Coordinate]) -> Joint:
             lower=low,
             upper=high,
             default=0.0,
-            coupler=Coupler(independent=knee, curve=IDENTITY),
+            coupler=Coupler(independents=(knee,), curve=IDENTITY),
         )
     )
     beta = len(coordinates) - 1
     knots = np.radians(np.arange(-10.0, 161.0, 10.0))
     at = math.radians(PATELLA_ANGLE) - PATELLA_SHARE * knots
     moves = [
-        Axis(direction=axis, curve=_arc(knots, value), coordinate=beta, scales=True)
+        Axis(direction=axis, curve=_arc(knots, value), coordinates=(beta,), scales=True)
         for axis, value in ((X, np.cos(at)), (Y, np.sin(at)))
     ]
     turn = Curve(kind="linear", coefficients=(-round(PATELLA_SHARE, 9), 0.0))
-    turns = [Axis(direction=Z, curve=turn, coordinate=beta), *_still(X, Y)]
+    turns = [Axis(direction=Z, curve=turn, coordinates=(beta,)), *_still(X, Y)]
     return _joint(part, side, turns, [*moves, *_still(Z)])
 
 

@@ -243,8 +243,8 @@ def _refuse_unit(name: str, knee: float, said: str, found: str, flag: str) -> No
 
 def _root_coordinates(spec: SkeletonSpec) -> frozenset[str]:
     """Returns the coordinates of the joints that hang on ground."""
-    used = (a.coordinate for j in spec.joints if j.parent == GROUND for a in j.axes)
-    return frozenset(spec.coordinate_names[i] for i in used if i is not None)
+    used = (a.coordinates for j in spec.joints if j.parent == GROUND for a in j.axes)
+    return frozenset(spec.coordinate_names[i] for on in used for i in on)
 
 
 def write_mot(spec: SkeletonSpec, times: Array, q: Array) -> bytes:

@@ -6,7 +6,7 @@ Dims: c = coordinate, b = body, j = joint, m = marker. Units m and rad; OpenSim'
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,9 +15,11 @@ import numpy as np
 import opensim
 from numpy.typing import NDArray
 
-from schemas.curves import IDENTITY, ZERO, Curve
+from schemas.curves import ZERO, Curve
 from schemas.errors import InputError
 from schemas.files import local_copy
+from schemas.formulas import Formula
+from schemas.shapes import Scapula
 from schemas.skeleton import (
     Axis,
     Coordinate,
@@ -32,8 +34,9 @@ from schemas.skeleton import (
 from workers.osim_files import check_document
 from workers.osim_files import missing_meshes as missing_meshes
 from workers.osim_files import read_model as read_model
-from workers.osim_joints import JOINT_AXES, plain_axes, tree_order
-from workers.osim_xml import model_xml
+from workers.osim_functions import FUNCTIONS, Tools
+from workers.osim_joints import JOINT_AXES, plain_axes, shape_of, tree_order
+from workers.osim_xml import check_scale, model_xml
 
 opensim.Logger.setLevelString("Off")
 opensim.Logger.removeFileSink()  # else it leaves an opensim.log wherever it was started
@@ -82,7 +85,20 @@ def _load(osim: bytes) -> tuple[Any, Any]:
             model = opensim.Model(str(path))
         model.updForceSet().clearAndDestroy()
         model.updControllerSet().clearAndDestroy()
+        if b"<ScapulothoracicJoint" in osim:
+            _refuse_reversed_scapulae(model)
         return model, model.initSystem()
+
+
+def _refuse_reversed_scapulae(model: Any) -> None:
+    """Refuses a scapula that is called the parent of its thorax: OpenSim's C++ would end the process over it."""
+    model.finalizeConnections()
+    index = {c.getName(): i for i, c in enumerate(_each(model.getCoordinateSet()))}
+    joints, _ = tree_order([_joint(j, index) for j in _each(model.getJointSet())])
+    for joint in joints:
+        if joint.reverse and isinstance(joint.shape, Scapula):
+            remedy = "Make the thorax its parent"
+            raise InputError(f"joint {joint.name}", "has the scapula as its parent", remedy)
 
 
 def _each(collection: Any) -> Iterator[Any]:
@@ -118,13 +134,17 @@ def _skeleton(model: Any) -> SkeletonSpec:
     with _named_refusal():
         coordinates = list(_each(model.getCoordinateSet()))
         index = {c.getName(): i for i, c in enumerate(coordinates)}
-        couplers = _couplers(model, index)
-        joints = tree_order([_joint(j, index) for j in _each(model.getJointSet())])
-        return SkeletonSpec(
-            joints=tuple(joints),
-            coordinates=tuple(_coordinate(c, couplers.get(c.getName())) for c in coordinates),
-            markers=tuple(_marker(m) for m in _each(model.getMarkerSet())),
-        )
+        couplers, ignored = _couplers(model, index)
+        joints, loops = tree_order([_joint(j, index) for j in _each(model.getJointSet())])
+        ignored += [f"{joint.name} (joint that closes a loop)" for joint in loops]
+        if ignored:
+            warnings.warn(f"constraints are ignored: {', '.join(ignored)}", stacklevel=3)
+        moving = tuple(_coordinate(c, couplers.get(c.getName())) for c in coordinates)
+        markers = tuple(_marker(m) for m in _each(model.getMarkerSet()))
+    try:
+        return SkeletonSpec(joints=tuple(joints), coordinates=moving, markers=markers)
+    except ValueError as error:
+        raise InputError(".osim", str(error), "Repair it in OpenSim") from error
 
 
 def _frames(frame: Any) -> tuple[str, tuple[Offset, ...]]:
@@ -137,7 +157,12 @@ def _frames(frame: Any) -> tuple[str, tuple[Offset, ...]]:
         if offset != Offset():  # a frame that changes nothing is not kinematics
             offsets.append(offset)
         frame = node.getParentFrame()
-    return str(frame.getName()), tuple(reversed(offsets))
+    name, kind = str(frame.getName()), str(frame.getConcreteClassName())
+    if kind not in ("Body", "Ground"):
+        raise InputError(
+            f"frame {name}", f"is a {kind}, which is not supported", "Use a PhysicalOffsetFrame"
+        )
+    return name, tuple(reversed(offsets))
 
 
 def _joint(joint: Any, index: dict[str, int]) -> Joint:
@@ -161,94 +186,69 @@ def _joint(joint: Any, index: dict[str, int]) -> Joint:
         parent_frames=parent_frames,
         child_frames=child_frames,
         axes=(axes[0], axes[1], axes[2], axes[3], axes[4], axes[5]),
+        shape=shape_of(getattr(opensim, kind).safeDownCast(joint), kind),
     )
 
 
 def _custom_axis(axis: Any, position: int, joint: str, index: dict[str, int]) -> Axis:
     names = axis.getCoordinateNamesInArray()
-    if names.size() > 1:
-        raise InputError(
-            f"joint {joint}",
-            f"axis {position + 1} is a function of {names.size()} coordinates",
-            "Use functions of one coordinate",
-        )
-    curve = _curve(axis.getFunction(), f"joint {joint}, axis {position + 1}")
-    # Model.scale leaves a translation alone that is the plain coordinate: it is a degree of freedom.
-    plain = curve == IDENTITY and axis.getFunction().getConcreteClassName() == "LinearFunction"
+    on = tuple(index[str(names.get(i))] for i in range(names.size()))
+    curve = _curve(axis.getFunction(), len(on), f"joint {joint}, axis {position + 1}")
     return Axis(
         direction=_unit(axis.getAxis()),
         curve=curve,
-        coordinate=index[str(names.get(0))] if names.size() else None,
-        scales=position >= 3 and not plain and curve != ZERO,
+        coordinates=on,
+        scales=position >= 3 and curve != ZERO and not _is_plain(axis.getFunction()),
     )
 
 
-def _curve(function: Any, owner: str) -> Curve:
-    """Copies a function; `owner` names it in a refusal."""
+def _is_plain(function: Any) -> bool:
+    """Whether Model.scale takes a translation for a degree of freedom, and leaves it alone."""
+    line = opensim.LinearFunction.safeDownCast(function)
+    if line is None:
+        return False
+    return bool(line.getCoefficients().get(0) == 1.0 and line.getCoefficients().get(1) == 0.0)
+
+
+def _curve(function: Any, arguments: int, owner: str) -> Curve | Formula:
+    """Copies a function of some coordinates; `owner` names it in a refusal."""
     factor = 1.0
     while (multiplier := opensim.MultiplierFunction.safeDownCast(function)) is not None:
         factor *= float(multiplier.getScale())
         function = multiplier.getFunction()
     kind = str(function.getConcreteClassName())
-    if kind not in CURVES:
+    if kind not in FUNCTIONS:
         raise InputError(
-            owner, f"holds a {kind}, which is not supported", f"Use one of {', '.join(CURVES)}"
+            owner, f"holds a {kind}, which is not supported", f"Use one of {', '.join(FUNCTIONS)}"
         )
+    own = getattr(opensim, kind).safeDownCast(function)
     try:
-        curve = CURVES[kind](getattr(opensim, kind).safeDownCast(function), factor)
+        curve = FUNCTIONS[kind](own, factor, arguments, Tools(_derivatives, _number))
     except ValueError as error:
         raise InputError(owner, f"holds a {kind} where {error}", "Repair the function") from error
     # A constant is one number, however it was written.
-    return ZERO if curve.kind == "constant" and curve.pieces().coefficients[0, 0] == 0 else curve
+    none = isinstance(curve, Curve) and curve.kind == "constant" and curve(0.0) == 0
+    return ZERO if none else curve
 
 
-def _constant(function: Any, factor: float) -> Curve:
-    return Curve(kind="constant", coefficients=(float(function.getValue()),), factor=factor)
+def _derivatives(function: Any, at: float, orders: Sequence[int]) -> list[float]:
+    """Returns derivatives of a function of one variable; of order 0 its value."""
+    x, found = opensim.Vector(1, at), []
+    for order in orders:
+        components = opensim.StdVectorInt()
+        for _ in range(order):
+            components.append(0)
+        value = function.calcDerivative(components, x) if order else function.calcValue(x)
+        found.append(float(value))
+    return found
 
 
-def _linear(function: Any, factor: float) -> Curve:
-    pair = (float(function.getSlope()), float(function.getIntercept()))
-    return Curve(kind="linear", coefficients=pair, factor=factor)
+def _number(function: Any, name: str) -> float:
+    return float(opensim.PropertyHelper.getValueDouble(function.getPropertyByName(name)))
 
 
-def _polynomial(function: Any, factor: float) -> Curve:
-    vector = function.getCoefficients()
-    coefficients = tuple(float(vector.get(i)) for i in range(vector.size()))
-    return Curve(kind="polynomial", coefficients=coefficients, factor=factor)
-
-
-def _knots(function: Any) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    count = range(function.getSize())
-    return tuple(float(function.getX(i)) for i in count), tuple(
-        float(function.getY(i)) for i in count
-    )
-
-
-def _spline(function: Any, factor: float) -> Curve:
-    x, y = _knots(function)
-    first = opensim.StdVectorInt()
-    first.append(0)
-    # The slopes come from OpenSim, so its own end conditions (Forsythe, Malcolm & Moler) are kept.
-    slopes = tuple(float(function.calcDerivative(first, opensim.Vector(1, at))) for at in x)
-    return Curve(kind="spline", x=x, y=y, slopes=slopes, factor=factor)
-
-
-def _piecewise_linear(function: Any, factor: float) -> Curve:
-    x, y = _knots(function)
-    return Curve(kind="piecewise_linear", x=x, y=y, factor=factor)
-
-
-CURVES: dict[str, Callable[[Any, float], Curve]] = {
-    "Constant": _constant,
-    "LinearFunction": _linear,
-    "PolynomialFunction": _polynomial,
-    "SimmSpline": _spline,
-    "PiecewiseLinearFunction": _piecewise_linear,
-}
-
-
-def _couplers(model: Any, index: dict[str, int]) -> dict[str, Coupler]:
-    """Returns the enforced couplers by dependent coordinate; warns of every other constraint."""
+def _couplers(model: Any, index: dict[str, int]) -> tuple[dict[str, Coupler], list[str]]:
+    """Returns the enforced couplers by dependent coordinate, and the names of every other constraint."""
     couplers, others = {}, []
     for constraint in _each(model.getConstraintSet()):
         if not constraint.get_isEnforced():
@@ -258,18 +258,12 @@ def _couplers(model: Any, index: dict[str, int]) -> dict[str, Coupler]:
             others.append(f"{constraint.getName()} ({constraint.getConcreteClassName()})")
             continue
         name, on = str(coupler.getName()), list(_each(coupler.getIndependentCoordinateNames()))
-        if len(on) != 1:
-            raise InputError(
-                f"coupler {name}", f"depends on {len(on)} coordinates", "Use one coordinate"
-            )
-        curve = _curve(coupler.getFunction(), f"coupler {name}")
+        curve = _curve(coupler.getFunction(), len(on), f"coupler {name}")
         factor = opensim.PropertyHelper.getValueDouble(coupler.getPropertyByName("scale_factor"))
         couplers[str(coupler.getDependentCoordinateName())] = Coupler(
-            independent=index[str(on[0])], curve=curve.times(float(factor))
+            independents=tuple(index[str(n)] for n in on), curve=curve.times(float(factor))
         )
-    if others:
-        warnings.warn(f"constraints are ignored: {', '.join(others)}", stacklevel=2)
-    return couplers
+    return couplers, others
 
 
 def _coordinate(coordinate: Any, coupler: Coupler | None) -> Coordinate:
@@ -294,21 +288,10 @@ def _marker(marker: Any) -> Marker:
     )
 
 
-def _check_scale(scale: Array, spec: SkeletonSpec) -> Array:
-    scale = np.asarray(scale, dtype=np.float64)
-    if scale.shape != (len(spec.body_names), 3) or not np.all(np.isfinite(scale) & (scale > 0)):
-        raise InputError(
-            f"scale of shape {scale.shape}",
-            f"is not {len(spec.body_names)} x 3 positive numbers",
-            "Give one factor per body and axis",
-        )
-    return scale
-
-
 def _apply_scale(model: Any, state: Any, spec: SkeletonSpec, scale: Array) -> Any:
     """Scales in place as OpenSim's ScaleTool does and returns the new default state."""
     scales = opensim.ScaleSet()
-    for name, factors in zip(spec.body_names, _check_scale(scale, spec), strict=True):
+    for name, factors in zip(spec.body_names, check_scale(scale, spec), strict=True):
         entry = opensim.Scale()
         entry.setSegmentName(name)
         entry.setScaleFactors(opensim.Vec3(*(float(f) for f in factors)))
@@ -342,7 +325,7 @@ def write_osim(spec: SkeletonSpec, scale: Array | None, name: str = "kineforge")
 
     Bodies get a mass of 1 kg: a spec holds kinematics only.
     """
-    return model_xml(spec, name=name, scale=None if scale is None else _check_scale(scale, spec))
+    return model_xml(spec, name=name, scale=None if scale is None else check_scale(scale, spec))
 
 
 class OsimModel:
@@ -355,7 +338,7 @@ class OsimModel:
         self._model, self._state = _load(osim)
         self.spec = _skeleton(self._model)
         """Of the unscaled model."""
-        self._scale = None if scale is None else _check_scale(scale, self.spec)
+        self._scale = None if scale is None else check_scale(scale, self.spec)
         if scale is not None:
             # OpenSim refuses to scale couplers of translations non-uniformly; here the spec couples.
             self._model.updConstraintSet().clearAndDestroy()

@@ -6,6 +6,7 @@ from xml.etree import ElementTree
 
 from schemas.errors import InputError
 from schemas.files import absolute, read_bytes
+from workers.osim_expressions import program_of
 
 DEFAULT_MODEL = "default"
 FEWEST_NUMBERS = {
@@ -17,6 +18,11 @@ FEWEST_NUMBERS = {
     "GCVSpline": 2,
 }
 """Of coefficients or knots, by function."""
+FUNCTION_OWNERS = (
+    ("TransformAxis", "coordinates", "function"),
+    ("CoordinateCouplerConstraint", "independent_coordinate_names", "coupled_coordinates_function"),
+)
+"""What holds functions of coordinates, where it lists these, and the element that may hold the function."""
 
 
 def read_model(url: str) -> bytes:
@@ -61,7 +67,46 @@ def check_document(osim: bytes, label: str) -> ElementTree.Element:
     for function in root.iter():
         if function.tag in FEWEST_NUMBERS:
             _check_function(function, label)
+    for joint in root.iter("CustomJoint"):
+        lists = [*joint.iter("coordinates"), *joint.iter("coordinate")]
+        if not any((node.text or "").strip() for node in lists if not len(node)):
+            # OpenSim's C++ ends the process here.
+            remedy = "Make it a WeldJoint"
+            raise InputError(label, f"has a joint {joint.get('name')} without coordinates", remedy)
+    for owner, list_of, functions in FUNCTION_OWNERS:
+        for node in root.iter(owner):
+            arguments = len((node.findtext(list_of) or "").split())
+            for function in _innermost(node, functions):
+                _check_arguments(function, arguments, f"{label}, {node.get('name', owner)}")
     return root
+
+
+def _innermost(node: ElementTree.Element, tag: str) -> list[ElementTree.Element]:
+    """Returns the function that a node holds, by itself or within an element, without the multipliers around it."""
+    held = [child for child in node if child.tag.endswith(("Function", "Spline", "Sine"))]
+    held += [child for outer in node.findall(tag) for child in outer]
+    inside = [f for m in held if m.tag == "MultiplierFunction" for f in _innermost(m, "function")]
+    return inside + [f for f in held if f.tag != "MultiplierFunction"]
+
+
+def _check_arguments(function: ElementTree.Element, given: int, label: str) -> None:
+    """Refuses functions of more arguments than they get: OpenSim's C++ reads past the end, or never ends."""
+    numbers = len((function.findtext("coefficients") or "1 0").split())
+    variables = (function.findtext("variables") or "").split()
+    dimension = (function.findtext("dimension") or "0").strip()
+    wrong = given == 0 and function.tag not in ("Constant", "LinearFunction")
+    wrong |= function.tag == "LinearFunction" and numbers <= given
+    wrong |= function.tag == "MultivariatePolynomialFunction" and dimension != str(given)
+    wrong |= function.tag == "ExpressionBasedFunction" and len(variables) > given
+    if wrong:
+        remedy = "Give it as many arguments as it has coordinates"
+        raise InputError(label, f"holds a {function.tag} of other than {given} coordinates", remedy)
+    if function.tag == "ExpressionBasedFunction":
+        try:
+            program_of((function.findtext("expression") or "").strip(), variables)
+        except ValueError as error:
+            remedy = "Write it with other functions"
+            raise InputError(label, f"holds an expression that {error}", remedy) from error
 
 
 def _check_function(function: ElementTree.Element, label: str) -> None:

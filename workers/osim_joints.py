@@ -1,7 +1,11 @@
 """OpenSim's simple joint classes as the six axes of a CustomJoint, and the order of a tree."""
 
+from dataclasses import replace
+from typing import Any
+
 from schemas.curves import IDENTITY, ZERO
 from schemas.errors import InputError
+from schemas.shapes import Arc, Ellipsoid, Scapula, Shape
 from schemas.skeleton import GROUND, Axis, Joint, Vec3
 
 AXES: dict[str, Vec3] = {"x": (1.0, 0.0, 0.0), "y": (0.0, 1.0, 0.0), "z": (0.0, 0.0, 1.0)}
@@ -14,9 +18,13 @@ JOINT_AXES: dict[str, tuple[str, str]] = {
     "GimbalJoint": ("xyz", ""),
     "FreeJoint": ("xyz", "xyz"),
     "PlanarJoint": ("z", "xy"),
+    "EllipsoidJoint": ("xyz", ""),
+    "ScapulothoracicJoint": ("xyz", "x"),
+    "ConstantCurvatureJoint": ("xzy", ""),
 }
 """Rotations then translations of the joint classes without own functions, in the order of their coordinates
-(Simbody's mobilizers; OpenSim models run in Euler angles, so a ball is a body-fixed X-Y-Z gimbal)."""
+(Simbody's mobilizers; OpenSim models run in Euler angles, so a ball is a body-fixed X-Y-Z gimbal). The last three have
+a shape: their axes only hand it its arguments, for a scapula the winging angle in the fourth place."""
 
 
 def plain_axes(rotations: str, translations: str, coordinates: list[int]) -> list[Axis]:
@@ -24,28 +32,89 @@ def plain_axes(rotations: str, translations: str, coordinates: list[int]) -> lis
     free = iter(coordinates)
     axes: list[Axis] = []
     for used in (rotations, translations):
-        axes += [Axis(direction=AXES[k], curve=IDENTITY, coordinate=next(free)) for k in used]
+        axes += [Axis(direction=AXES[k], curve=IDENTITY, coordinates=(next(free),)) for k in used]
         axes += [Axis(direction=AXES[k], curve=ZERO) for k in "xyz" if k not in used]
     return axes
 
 
-def tree_order(joints: list[Joint]) -> list[Joint]:
-    """Sorts joints so that every parent comes first, keeping the model's order otherwise."""
+def shape_of(joint: Any, kind: str) -> Shape | None:
+    """Copies the sizes of the OpenSim joints that are no six axes; None for the others."""
+    if kind == "EllipsoidJoint":
+        return Ellipsoid(radii=_three(joint.get_radii_x_y_z()))
+    if kind == "ScapulothoracicJoint":
+        return Scapula(
+            radii=_three(joint.get_thoracic_ellipsoid_radii_x_y_z()),
+            winging_origin=(
+                float(joint.get_scapula_winging_axis_origin(0)),
+                float(joint.get_scapula_winging_axis_origin(1)),
+            ),
+            winging_direction=float(joint.get_scapula_winging_axis_direction()),
+        )
+    if kind == "ConstantCurvatureJoint":
+        neutral = _three(joint.get_neutral_angle_x_z_y())
+        return Arc(neutral=neutral, length=float(joint.get_length()))
+    return None
+
+
+def _three(vector: Any) -> Vec3:
+    return (float(vector.get(0)), float(vector.get(1)), float(vector.get(2)))
+
+
+def tree_order(joints: list[Joint]) -> tuple[list[Joint], list[Joint]]:
+    """Sorts joints so that every parent comes first, keeping the model's order otherwise.
+
+    Returns:
+        The joints of the tree, those that the model has the other way round reversed; and those that close a loop,
+        which OpenSim replaces by constraints.
+
+    Raises:
+        InputError: a joint hangs on nothing, or there is none.
+    """
+    grown, loops = _grow(joints)
     ordered: list[Joint] = []
-    reached, waiting = {GROUND}, joints
+    reached, waiting = {GROUND}, [grown[j.name] for j in joints if j.name in grown]
     while waiting:
         later: list[Joint] = []
         for joint in waiting:
-            if joint.parent in reached and joint.child not in reached:
+            if joint.parent in reached:
                 ordered.append(joint)
                 reached.add(joint.child)
             else:
                 later.append(joint)
-        if len(later) == len(waiting):
-            raise InputError(
-                f"joint {later[0].name}",
-                "closes a loop or hangs on nothing",
-                "Use a model whose joints form a tree",
-            )
         waiting = later
-    return ordered
+    return ordered, loops
+
+
+def _grow(joints: list[Joint]) -> tuple[dict[str, Joint], list[Joint]]:
+    """Grows the tree from ground, level by level, as Simbody's MultibodyGraphMaker does; by joint name."""
+    grown: dict[str, Joint] = {}
+    reached, waiting = {GROUND}, joints
+    level = {GROUND}
+    while level:
+        level = set()
+        later: list[Joint] = []
+        for joint in waiting:
+            new = {joint.parent, joint.child} - reached
+            if len(new) == 1 and not new <= level:
+                grown[joint.name] = joint if joint.parent in reached else _reversed(joint)
+                level |= new
+            else:
+                later.append(joint)
+        reached, waiting = reached | level, later
+    loose = [j for j in waiting if not {j.parent, j.child} <= reached]
+    if loose or not grown:
+        name = f"joint {loose[0].name}" if loose else ".osim"
+        reason = "hangs on nothing" if loose else "holds no body that a joint carries"
+        raise InputError(name, reason, "Join every body to ground, directly or by others")
+    return grown, waiting
+
+
+def _reversed(joint: Joint) -> Joint:
+    return replace(
+        joint,
+        parent=joint.child,
+        child=joint.parent,
+        parent_frames=joint.child_frames,
+        child_frames=joint.parent_frames,
+        reverse=True,
+    )

@@ -1,7 +1,8 @@
 """Writes a SkeletonSpec as an OpenSim document; no OpenSim needed.
 
-Every joint becomes a CustomJoint (a WeldJoint where nothing moves): one writer for the default model and for the
-scaled models that predictions come with. Numbers are written in full, so reading them back gives the same spec.
+Every joint becomes a CustomJoint (a WeldJoint where nothing moves) but those with a shape, which keep their class: one
+writer for the default model and for the scaled models that predictions come with. Numbers are written in full, so
+reading them back gives the same spec.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +14,9 @@ from xml.etree.ElementTree import Element
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.curves import ZERO, Curve
+from schemas.curves import IDENTITY, ZERO
+from schemas.errors import InputError
+from schemas.shapes import Arc, Ellipsoid, Scapula, Shape
 from schemas.skeleton import (
     GROUND,
     Axis,
@@ -25,17 +28,16 @@ from schemas.skeleton import (
     compose,
     euler_xyz,
 )
+from workers.osim_xml_functions import add, numbers, write_function
 
 Array = NDArray[np.float64]
 DOCUMENT_VERSION = "40600"
 """What OpenSim 4.6 writes itself; an older one makes it report an update on loading."""
 AXIS_NAMES = tuple(f"{motion}{i}" for motion in ("rotation", "translation") for i in (1, 2, 3))
-TAGS = {
-    "constant": "Constant",
-    "linear": "LinearFunction",
-    "polynomial": "PolynomialFunction",
-    "spline": "SimmSpline",
-    "piecewise_linear": "PiecewiseLinearFunction",
+SHAPE_TAGS = {
+    "ellipsoid": "EllipsoidJoint",
+    "scapula": "ScapulothoracicJoint",
+    "arc": "ConstantCurvatureJoint",
 }
 
 
@@ -63,12 +65,12 @@ def model_xml(
     scales = {GROUND: np.ones(3)} | dict(zip(spec.body_names, factors, strict=True))
     spec = _with_scaled_curves(spec, scale)
     document = Element("OpenSimDocument", Version=DOCUMENT_VERSION)
-    model = _add(document, "Model", name=name)
+    model = add(document, "Model", name=name)
     if credit:
-        _add(model, "credits", credit)
-    _add(model, "length_units", "meters")
-    _add(model, "force_units", "N")
-    _add(model, "Ground", name="ground")
+        add(model, "credits", credit)
+    add(model, "length_units", "meters")
+    add(model, "force_units", "N")
+    add(model, "Ground", name="ground")
     bodies = _set(model, "Body")
     for body in spec.body_names:
         _body(bodies, body, (inertias or {}).get(body, Inertia()))
@@ -86,12 +88,28 @@ def model_xml(
     return text + b"\n"
 
 
+def check_scale(scale: Array, spec: SkeletonSpec) -> Array:
+    """Returns body scales (b, 3).
+
+    Raises:
+        InputError: they are of another shape, or not positive.
+    """
+    scale = np.asarray(scale, dtype=np.float64)
+    if scale.shape != (len(spec.body_names), 3) or not np.all(np.isfinite(scale) & (scale > 0)):
+        raise InputError(
+            f"scale of shape {scale.shape}",
+            f"is not {len(spec.body_names)} x 3 positive numbers",
+            "Give one factor per body and axis",
+        )
+    return scale
+
+
 def _with_scaled_curves(spec: SkeletonSpec, scale: Array | None) -> SkeletonSpec:
     """Multiplies the translations and couplers that scale; `None` leaves all as they are."""
     if scale is None:
         return spec
-    joints = []
-    for parent, joint in zip(spec.parents, spec.joints, strict=True):
+    joints: list[Joint] = []
+    for (parent, child), joint in zip(spec.scaled_by, spec.joints, strict=True):
         axes = [
             replace(a, curve=a.curve.times(float(np.abs(a.direction) @ scale[parent])))
             if a.scales and parent >= 0
@@ -99,7 +117,8 @@ def _with_scaled_curves(spec: SkeletonSpec, scale: Array | None) -> SkeletonSpec
             for a in joint.axes
         ]
         moved = (axes[0], axes[1], axes[2], axes[3], axes[4], axes[5])
-        joints.append(replace(joint, axes=moved))
+        shape = joint.shape and _scaled_shape(joint.shape, parent, child, scale)
+        joints.append(replace(joint, axes=moved, shape=shape))
     coordinates = [
         replace(c, coupler=replace(c.coupler, curve=c.coupler.curve.times(factor)))
         if c.coupler and (factor := spec.coupler_factor(i, scale)) != 1.0
@@ -109,25 +128,27 @@ def _with_scaled_curves(spec: SkeletonSpec, scale: Array | None) -> SkeletonSpec
     return replace(spec, joints=tuple(joints), coordinates=tuple(coordinates))
 
 
-def _add(parent: Element, tag: str, text: str | None = None, **attributes: str) -> Element:
-    node = ElementTree.SubElement(parent, tag, attributes)
-    node.text = text
-    return node
+def _scaled_shape(shape: Shape, parent: int, child: int, scale: Array) -> Shape:
+    """Scales by the bodies' factors; ground has none, and a scapula on ground keeps all its sizes."""
+    ones = np.ones(3)
+    outer = ones if parent < 0 else scale[parent]
+    inner = ones if child < 0 or (parent < 0 and isinstance(shape, Scapula)) else scale[child]
+    return shape.scaled(_triple(outer), _triple(inner))
+
+
+def _triple(values: Array) -> tuple[float, float, float]:
+    return (float(values[0]), float(values[1]), float(values[2]))
 
 
 def _set(model: Element, kind: str) -> Element:
-    return _add(_add(model, f"{kind}Set", name=f"{kind.lower()}set"), "objects")
-
-
-def _numbers(values: Iterable[float]) -> str:
-    return " ".join(repr(float(v) + 0.0) for v in values)  # + 0.0 turns -0.0 into 0.0
+    return add(add(model, f"{kind}Set", name=f"{kind.lower()}set"), "objects")
 
 
 def _body(parent: Element, name: str, inertia: Inertia) -> None:
-    body = _add(parent, "Body", name=name)
-    _add(body, "mass", _numbers([inertia.mass]))
-    _add(body, "mass_center", _numbers(inertia.centre))
-    _add(body, "inertia", _numbers([*inertia.moments, 0.0, 0.0, 0.0]))
+    body = add(parent, "Body", name=name)
+    add(body, "mass", numbers([inertia.mass]))
+    add(body, "mass_center", numbers(inertia.centre))
+    add(body, "inertia", numbers([*inertia.moments, 0.0, 0.0, 0.0]))
 
 
 def _scaled_frame(frames: tuple[Offset, ...], factors: Array) -> Offset:
@@ -139,81 +160,100 @@ def _scaled_frame(frames: tuple[Offset, ...], factors: Array) -> Offset:
 
 
 def _frame(parent: Element, name: str, body: str, offset: Offset) -> None:
-    frame = _add(parent, "PhysicalOffsetFrame", name=name)
-    _add(frame, "socket_parent", "/ground" if body == GROUND else f"/bodyset/{body}")
-    _add(frame, "translation", _numbers(offset.translation))
-    _add(frame, "orientation", _numbers(offset.orientation))
+    frame = add(parent, "PhysicalOffsetFrame", name=name)
+    add(frame, "socket_parent", "/ground" if body == GROUND else f"/bodyset/{body}")
+    add(frame, "translation", numbers(offset.translation))
+    add(frame, "orientation", numbers(offset.orientation))
 
 
 def _joint(parent: Element, joint: Joint, spec: SkeletonSpec, scales: Mapping[str, Array]) -> None:
-    still = all(axis.curve == ZERO and axis.coordinate is None for axis in joint.axes)
-    node = _add(parent, "WeldJoint" if still else "CustomJoint", name=joint.name)
-    ends = ((joint.parent, joint.parent_frames), (joint.child, joint.child_frames))
+    still = joint.shape is None and all(a.curve == ZERO and not a.coordinates for a in joint.axes)
+    tag = "CustomJoint" if joint.shape is None else SHAPE_TAGS[joint.shape.kind]
+    node = add(parent, "WeldJoint" if still else tag, name=joint.name)
+    ends = [(joint.parent, joint.parent_frames), (joint.child, joint.child_frames)]
+    if joint.reverse:
+        ends.reverse()
     for role, (body, _) in zip(("parent", "child"), ends, strict=True):
-        _add(node, f"socket_{role}_frame", f"{body}_offset")
+        add(node, f"socket_{role}_frame", f"{body}_offset")
     if not still:
-        moved = sorted({a.coordinate for a in joint.axes if a.coordinate is not None})
-        coordinates = _add(node, "coordinates")
-        for i in moved:
+        coordinates = add(node, "coordinates")
+        for i in _moved(joint):
             # Clamping keeps inverse kinematics inside the ranges; the root may go anywhere.
             clamped = joint.parent != GROUND and spec.coordinates[i].coupler is None
             _coordinate(coordinates, spec.coordinates[i], clamped)
-    frames = _add(node, "frames")
+    frames = add(node, "frames")
     for body, chain in ends:
         _frame(frames, f"{body}_offset", body, _scaled_frame(chain, scales[body]))
-    if not still:
-        transform = _add(node, "SpatialTransform")
+    if joint.shape is not None:
+        _shape(node, joint.shape)
+    elif not still:
+        transform = add(node, "SpatialTransform")
         for name, axis in zip(AXIS_NAMES, joint.axes, strict=True):
             _axis(transform, name, axis, spec)
 
 
+def _moved(joint: Joint) -> list[int]:
+    """Returns the joint's coordinates: the model's order, for a shape that of its arguments."""
+    on = [i for axis in joint.axes for i in axis.coordinates]
+    if joint.shape is None:
+        return sorted(set(on))
+    if any(axis.curve != (IDENTITY if axis.coordinates else ZERO) for axis in joint.axes):
+        raise InputError(
+            f"joint {joint.name}",
+            f"is of a {joint.shape.kind}, but follows functions",
+            "Give the shape bare coordinates",
+        )
+    return on
+
+
+def _shape(node: Element, shape: Shape) -> None:
+    match shape:
+        case Ellipsoid():
+            add(node, "radii_x_y_z", numbers(shape.radii))
+        case Scapula():
+            add(node, "thoracic_ellipsoid_radii_x_y_z", numbers(shape.radii))
+            add(node, "scapula_winging_axis_origin", numbers(shape.winging_origin))
+            add(node, "scapula_winging_axis_direction", numbers([shape.winging_direction]))
+        case Arc():
+            add(node, "neutral_angle_x_z_y", numbers(shape.neutral))
+            add(node, "length", numbers([shape.length]))
+
+
 def _coordinate(parent: Element, coordinate: Coordinate, clamped: bool) -> None:
-    node = _add(parent, "Coordinate", name=coordinate.name)
-    _add(node, "default_value", _numbers([coordinate.default]))
-    _add(node, "range", _numbers([coordinate.lower, coordinate.upper]))
-    _add(node, "clamped", "true" if clamped else "false")
-    _add(node, "locked", "true" if coordinate.locked else "false")
+    node = add(parent, "Coordinate", name=coordinate.name)
+    add(node, "default_value", numbers([coordinate.default]))
+    add(node, "range", numbers([coordinate.lower, coordinate.upper]))
+    add(node, "clamped", "true" if clamped else "false")
+    add(node, "locked", "true" if coordinate.locked else "false")
 
 
 def _axis(parent: Element, name: str, axis: Axis, spec: SkeletonSpec) -> None:
-    node = _add(parent, "TransformAxis", name=name)
-    on = "" if axis.coordinate is None else spec.coordinate_names[axis.coordinate]
-    _add(node, "coordinates", on)
-    _add(node, "axis", _numbers(axis.direction))
+    node = add(parent, "TransformAxis", name=name)
+    add(node, "coordinates", _names(spec, axis.coordinates))
+    add(node, "axis", numbers(axis.direction))
     # A plain coordinate that scales must stay wrapped, or OpenSim takes it for a degree of freedom.
-    wrap = axis.scales and (axis.curve.kind, axis.curve.coefficients) == ("linear", (1.0, 0.0))
-    _curve(node, axis.curve, wrap=wrap, name="function")
+    lines = axis.curve.kind in ("linear", "plane")
+    wrap = axis.scales and lines and axis.curve.coefficients[:2] == (1.0, 0.0)
+    write_function(node, axis.curve, wrap=wrap, name="function")
 
 
-def _curve(parent: Element, curve: Curve, *, wrap: bool = False, **attributes: str) -> None:
-    if curve.factor != 1.0 or wrap:
-        outer = _add(parent, "MultiplierFunction", **attributes)
-        _curve(_add(outer, "function"), replace(curve, factor=1.0))
-        _add(outer, "scale", _numbers([curve.factor]))
-        return
-    node = _add(parent, TAGS[curve.kind], **attributes)
-    if curve.kind == "constant":
-        _add(node, "value", _numbers(curve.coefficients))
-    elif curve.coefficients:
-        _add(node, "coefficients", _numbers(curve.coefficients))
-    else:
-        _add(node, "x", _numbers(curve.x))
-        _add(node, "y", _numbers(curve.y))
+def _names(spec: SkeletonSpec, coordinates: Iterable[int]) -> str:
+    return " ".join(spec.coordinate_names[i] for i in coordinates)
 
 
 def _coupler(parent: Element, coordinate: Coordinate, spec: SkeletonSpec) -> None:
     if coordinate.coupler is None:
         return
-    node = _add(parent, "CoordinateCouplerConstraint", name=f"{coordinate.name}_coupler")
-    _curve(_add(node, "coupled_coordinates_function"), coordinate.coupler.curve)
-    on = spec.coordinate_names[coordinate.coupler.independent]
-    _add(node, "independent_coordinate_names", on)
-    _add(node, "dependent_coordinate_name", coordinate.name)
+    node = add(parent, "CoordinateCouplerConstraint", name=f"{coordinate.name}_coupler")
+    write_function(add(node, "coupled_coordinates_function"), coordinate.coupler.curve)
+    on = _names(spec, coordinate.coupler.independents)
+    add(node, "independent_coordinate_names", on)
+    add(node, "dependent_coordinate_name", coordinate.name)
 
 
 def _marker(parent: Element, marker: Marker, factors: Array) -> None:
     offsets = (*marker.frames, Offset(translation=marker.location))
-    node = _add(parent, "Marker", name=marker.name)
+    node = add(parent, "Marker", name=marker.name)
     socket = "/ground" if marker.body == GROUND else f"/bodyset/{marker.body}"
-    _add(node, "socket_parent_frame", socket)
-    _add(node, "location", _numbers(_scaled_frame(offsets, factors).translation))
+    add(node, "socket_parent_frame", socket)
+    add(node, "location", numbers(_scaled_frame(offsets, factors).translation))
