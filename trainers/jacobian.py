@@ -18,8 +18,8 @@ from torch import Tensor
 
 from schemas.skeleton import SkeletonSpec
 from trainers.chain import axes, pose
-from trainers.skeletal import _scales, arguments, evaluate
-from trainers.structure import Couplers, Curves, Structure
+from trainers.skeletal import _scales, _shaped, arguments, values
+from trainers.structure import Couplers, Structure
 
 
 class Movers(NamedTuple):
@@ -27,6 +27,8 @@ class Movers(NamedTuple):
 
     unknowns: Tensor
     """(u) their places in q."""
+    colours: Tensor
+    """(k, c) 1 for unknowns that are differentiated in one pass, as nothing depends on two of them."""
     rows: Tensor
     """(x) the moving axes among the structure's turns and, after those, slides."""
     joints: Tensor
@@ -37,10 +39,22 @@ class Movers(NamedTuple):
     """(x, 1) of those lines."""
     turning: Tensor
     """(x, 1, 1) 1 for rotations, 0 for translations."""
+    passes: Tensor
+    """(x) the colour of each one's unknown."""
+    shapes: Tensor
+    """(y) the joints with a shape among the structure's, once per unknown that moves them."""
+    shape_joints: Tensor
+    """(y)."""
+    shape_passes: Tensor
+    """(y)."""
     pair: Tensor
-    """(x) the pair that each belongs to."""
+    """(x + y) the pair that each belongs to."""
+    pair_joint: Tensor
+    """(e); -1 where an unknown moves nothing."""
     pair_unknown: Tensor
     """(e) the unknown of each pair; the first u are 0 … u - 1."""
+    points: Tensor
+    """(p) places of the joint centres and markers among the structure's points."""
     beyond: Tensor
     """(e, p) 1 where the point lies beyond the pair's joint."""
     above: Tensor
@@ -59,7 +73,7 @@ class Motion(NamedTuple):
 
 
 class _Mover(NamedTuple):
-    """A moving axis."""
+    """An axis, or the h-th joint with a shape, that an unknown moves."""
 
     row: int
     joint: int
@@ -72,101 +86,192 @@ class _Mover(NamedTuple):
 def movers_of(spec: SkeletonSpec, structure: Structure, unknowns: list[int]) -> Movers:
     """Finds out what each unknown (a place in q) moves, couplers included."""
     like = structure.carries
-    moving = _moving_axes(spec, structure, unknowns)
-    pairs = sorted({(mover.joint, mover.unknown) for mover in moving})
+    drivers = _drivers(spec, structure, unknowns)
+    moving, shaped = _moving_axes(structure, drivers), _moving_shapes(structure, drivers)
+    colour = _colours(len(unknowns), [*drivers.values(), *_shape_drivers(structure, drivers)])
+    pairs = sorted({(mover.joint, mover.unknown) for mover in [*moving, *shaped]})
     first = {u: (-1, u) for u in range(len(unknowns))} | {u: (j, u) for j, u in reversed(pairs)}
     order = [first[u] for u in range(len(unknowns))]
     order += [pair for pair in pairs if first[pair[1]] != pair]
+    places = _point_places(structure)
     joints = np.array([joint for joint, _ in order])
-    carries = like.cpu().numpy().astype(bool)
-    known = joints >= 0
+    carries, known = like.cpu().numpy().astype(bool), joints >= 0
     above = carries[joints + 1][:, joints] & known[:, None] & known
-    beyond = carries[structure.owner.cpu().numpy()][:, joints].T & known[:, None]
+    owner = structure.owner.cpu().numpy()[places]
+    passes = np.zeros((max(colour, default=0) + 1, len(spec.coordinates)))
+    passes[colour, unknowns] = 1.0
 
-    def index(values: list[int]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=like.device)
+    def index(values: object) -> Tensor:
+        return torch.as_tensor(np.asarray(values, dtype=np.int64).reshape(-1)).to(like.device)
 
     def number(values: object) -> Tensor:
         return torch.as_tensor(np.asarray(values, dtype=np.float64)).to(like)
 
     return Movers(
         unknowns=index(unknowns),
+        colours=number(passes),
         rows=index([mover.row for mover in moving]),
         joints=index([mover.joint for mover in moving]),
         arguments=index([mover.argument for mover in moving]),
         slopes=number([mover.slope for mover in moving])[:, None],
         turning=number([mover.turns for mover in moving])[:, None, None],
-        pair=index([order.index((mover.joint, mover.unknown)) for mover in moving]),
+        passes=index([colour[mover.unknown] for mover in moving]),
+        shapes=index([mover.row for mover in shaped]),
+        shape_joints=index([mover.joint for mover in shaped]),
+        shape_passes=index([colour[mover.unknown] for mover in shaped]),
+        pair=index([order.index((m.joint, m.unknown)) for m in [*moving, *shaped]]),
+        pair_joint=index(joints),
         pair_unknown=index([unknown for _, unknown in order]),
-        beyond=number(beyond),
+        points=index(places),
+        beyond=number(carries[owner][:, joints].T & known[:, None]),
         above=number(above),
         strictly_above=number(above & (joints[:, None] != joints)),
     )
 
 
-def _moving_axes(spec: SkeletonSpec, structure: Structure, unknowns: list[int]) -> list[_Mover]:
-    """Lists the axes that an unknown moves."""
-    driver = {place: u for u, place in enumerate(unknowns)}
+def _point_places(structure: Structure) -> list[int]:
+    bodies = structure.carries.shape[1]
+    centres = structure.centre.tolist() or list(range(bodies))
+    return [*centres, *range(bodies, bodies + structure.markers)]
+
+
+def _drivers(
+    spec: SkeletonSpec, structure: Structure, unknowns: list[int]
+) -> dict[int, frozenset[int]]:
+    """Returns for each argument the unknowns that it depends on."""
+    drivers = {place: frozenset([u]) for u, place in enumerate(unknowns)}
+    nobody: frozenset[int] = frozenset()
     for i in spec.coupler_order:
         coupler = spec.coordinates[i].coupler
-        if coupler is not None and coupler.independent in driver:
-            driver[i] = driver[coupler.independent]
-    for k, coordinate in enumerate(structure.curves.source.tolist(), len(spec.coordinates)):
-        if coordinate in driver:
-            driver[k] = driver[coordinate]
-    bodies, turns = structure.turning.tolist(), structure.turns
-    joints = [*bodies * 3, *structure.slides.joint.tolist()]
-    sources, slopes = (
-        torch.cat([getattr(turns, name), getattr(structure.slides.lines, name)]).flatten().tolist()
-        for name in ("source", "slope")
-    )
+        if coupler is not None:
+            drivers[i] = nobody.union(*(drivers.get(on, nobody) for on in coupler.independents))
+    curves = structure.curves
+    sources = [[i] for i in curves.source.tolist()] + [on.tolist() for on, _ in curves.formulas]
+    for k, on in enumerate(sources, len(spec.coordinates)):
+        drivers[k] = nobody.union(*(drivers.get(i, nobody) for i in on))
+    return drivers
+
+
+def _moving_axes(structure: Structure, drivers: dict[int, frozenset[int]]) -> list[_Mover]:
+    bodies, turns, slides = structure.turning.tolist(), structure.turns, structure.slides
+    joints = [*bodies * 3, *slides.joint.tolist()]
+    sources = torch.cat([turns.source, slides.lines.source]).tolist()
+    slopes = torch.cat([turns.slope, slides.lines.slope]).flatten().tolist()
     return [
-        _Mover(row, joint, source, slope, row < 3 * len(bodies), driver[source])
+        _Mover(row, joint, source, slope, row < 3 * len(bodies), unknown)
         for row, (joint, source, slope) in enumerate(zip(joints, sources, slopes, strict=True))
-        if slope and source in driver
+        if slope
+        for unknown in sorted(drivers.get(source, ()))
     ]
+
+
+def _shape_drivers(
+    structure: Structure, drivers: dict[int, frozenset[int]]
+) -> list[frozenset[int]]:
+    """Returns for each joint with a shape the unknowns that move it."""
+    lines, nobody = structure.shaped.lines, frozenset[int]()
+    six = [
+        drivers.get(source, nobody) if slope else nobody
+        for source, slope in zip(lines.source.tolist(), lines.slope.flatten().tolist(), strict=True)
+    ]
+    return [nobody.union(*six[6 * h : 6 * h + 6]) for h in range(len(structure.shaped.joint))]
+
+
+def _moving_shapes(structure: Structure, drivers: dict[int, frozenset[int]]) -> list[_Mover]:
+    joints = structure.shaped.joint.tolist()
+    return [
+        _Mover(h, joint, -1, 1.0, True, unknown)
+        for h, (joint, on) in enumerate(
+            zip(joints, _shape_drivers(structure, drivers), strict=True)
+        )
+        for unknown in sorted(on)
+    ]
+
+
+def _colours(count: int, together: list[frozenset[int]]) -> list[int]:
+    """Gives every unknown the lowest number that none has which something depends on together with it."""
+    colour: list[int] = []
+    for u in range(count):
+        taken = {colour[v] for group in together if u in group for v in group if v < u}
+        colour.append(next(k for k in range(count) if k not in taken))
+    return colour
 
 
 def motion(structure: Structure, movers: Movers, q: Tensor, scale: Tensor | None) -> Motion:
     """Poses q (n, c), rad and m, with body scales (n, b, 3), and differentiates."""
     scales = None if scale is None else _scales(scale)
-    given = arguments(structure, q.T.contiguous(), scales)
-    posed = pose(structure, given, scales)
-    slopes = _argument_slopes(structure, given, q.shape[1], scales)[movers.arguments]
+    (given, *shaped), tangents = _differentiated(structure, movers, q.T.contiguous(), scales)
+    posed = pose(structure, given, scales, *(shaped or (None, None)))
+    along = tangents[0][movers.passes, movers.arguments]
+    local = _axes(structure, axes(structure, posed.angles), scales)
+    local = local.index_select(1, movers.rows) * (movers.slopes * along)
+    direction = _to_ground(posed.turned, movers.joints, local)
+    turning = direction * movers.turning
+    sliding = direction - turning
+    joints = movers.joints
+    if shaped:
+        turn, slide = _shape_velocities(movers, shaped[0], tangents[1], tangents[2])
+        turning = torch.cat([turning, _to_ground(posed.turned, movers.shape_joints, turn)])
+        sliding = torch.cat([sliding, _to_ground(posed.turned, movers.shape_joints, slide)])
+        joints = torch.cat([joints, movers.shape_joints])
+    every = posed.points.transpose(0, 1)
+    moved = torch.linalg.cross(every[joints], turning, dim=1) + sliding
+    twists = q.new_zeros(len(movers.pair_unknown), 6, q.shape[0])
+    twists = twists.index_add(0, movers.pair, torch.cat([turning, moved], dim=1))
+    return Motion(every[movers.points], twists)
+
+
+def _differentiated(
+    structure: Structure, movers: Movers, q: Tensor, scales: Tensor | None
+) -> tuple[tuple[Tensor, ...], list[Tensor]]:
+    """Returns the arguments (e, n) and, if any joint has a shape, R and centres as in `pose`; and, the colours first,
+    their derivatives."""
+
+    def function(q: Tensor) -> tuple[Tensor, ...]:
+        given = arguments(structure, q, scales)
+        R, at = _shaped(structure, given, scales)
+        return (given,) if R is None or at is None else (given, R, at)
+
+    plain = not (structure.couplers or len(structure.curves.source) or structure.curves.formulas)
+    if plain and not structure.shaped.kinds:
+        return (q,), [movers.colours[:, :, None].expand(-1, -1, q.shape[1])]
+    found: list[tuple[Tensor, ...]] = []
+    for colour in movers.colours:
+        result = torch.func.jvp(function, (q,), (colour[:, None].expand_as(q).contiguous(),))
+        found.append(result[1])
+    tangents = [torch.stack(parts) for parts in zip(*found, strict=True)]
+    return result[0], tangents
+
+
+def _axes(structure: Structure, turns: Tensor, scales: Tensor | None) -> Tensor:
+    """Returns the directions (3, 3t + s, n) of turns and, stretched, slides in the parent bodies."""
     slides = structure.slides
-    turns = axes(structure, posed.angles).flatten(0, 1).transpose(0, 1)
     slid = slides.direction
     if scales is not None:
         stretch = (slides.stretch * scales.index_select(1, slides.scale)).sum(0) + slides.rigid
         slid = slid * stretch
-    local = torch.cat([turns, slid.expand(-1, -1, turns.shape[2])], dim=1)
-    local = local.index_select(1, movers.rows) * (movers.slopes * slopes)
-    R_ground_from_parent = posed.turned.index_select(2, movers.joints)
-    direction = (R_ground_from_parent * local[:, None]).sum(0).transpose(0, 1)
-    points = posed.points.transpose(0, 1).contiguous()
-    turning = direction * movers.turning
-    moved = torch.linalg.cross(points[movers.joints], turning, dim=1) + (direction - turning)
-    twists = points.new_zeros(len(movers.pair_unknown), 6, q.shape[0])
-    return Motion(points, twists.index_add(0, movers.pair, torch.cat([turning, moved], dim=1)))
+    turns = turns.flatten(0, 1).transpose(0, 1)
+    return torch.cat([turns, slid.expand(-1, -1, turns.shape[2])], dim=1)
 
 
-def _argument_slopes(
-    structure: Structure, given: Tensor, coordinates: int, scales: Tensor | None
-) -> Tensor:
-    """Returns d(argument) / d(the unknown that drives it) (e, n)."""
-    slopes = torch.ones_like(given[:coordinates])
-    for coupler in structure.couplers:
-        own = _derivative(coupler.curves, given) * _factor(coupler, scales)
-        slopes = slopes.index_copy(0, coupler.target, own * slopes[coupler.curves.source])
-    bent = structure.curves
-    return torch.cat([slopes, _derivative(bent, given) * slopes[bent.source]])
+def _shape_velocities(
+    movers: Movers, R: Tensor, R_slope: Tensor, at_slope: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Returns angular velocities and those of the centres (3, y, n), parent bodies.
+
+    The columns r of R move by w x r, and Σ r x (w x r) = 2 w.
+    """
+    R = R[:, :, movers.shapes]
+    R_slope = R_slope.permute(0, 3, 1, 2, 4)[movers.shape_passes, movers.shapes]
+    R_slope = R_slope.permute(1, 2, 0, 3)
+    slide = at_slope.transpose(1, 2)[movers.shape_passes, movers.shapes].transpose(0, 1)
+    return 0.5 * torch.linalg.cross(R, R_slope, dim=1).sum(0), slide
 
 
-def _factor(coupler: Couplers, scales: Tensor | None) -> Tensor:
-    """Returns what scaling multiplies couplers by (f, n or 1)."""
-    if scales is None:
-        return torch.ones_like(coupler.rigid)
-    return (coupler.weights * scales.index_select(1, coupler.scale)).sum(0) + coupler.rigid
+def _to_ground(turned: Tensor, joints: Tensor, local: Tensor) -> Tensor:
+    """Turns vectors (3, x, n) from the joints' parent bodies to ground: (x, 3, n)."""
+    R_ground_from_parent = turned.index_select(2, joints)
+    return (R_ground_from_parent * local[:, None]).sum(0).transpose(0, 1)
 
 
 def couple(couplers: tuple[Couplers, ...], q: Tensor, scale: Tensor | None = None) -> Tensor:
@@ -174,20 +279,12 @@ def couple(couplers: tuple[Couplers, ...], q: Tensor, scale: Tensor | None = Non
     scales = None if scale is None else _scales(scale)
     columns = q.T.contiguous()
     for coupler in couplers:
-        value = evaluate(coupler.curves, columns) * _factor(coupler, scales)
+        value = values(coupler.curves, columns)
+        if scales is not None:
+            factor = (coupler.weights * scales.index_select(1, coupler.scale)).sum(0)
+            value = value * (factor + coupler.rigid)
         columns = columns.index_copy(0, coupler.target, value)
     return columns.T.contiguous()
-
-
-def _derivative(curves: Curves, q: Tensor) -> Tensor:
-    """Returns the curves' slopes (f, n) at q (c, n)."""
-    x = q[curves.source]
-    piece = torch.searchsorted(curves.breaks, x.contiguous(), right=True) + curves.first
-    at = x - curves.origins[piece]
-    value = torch.zeros_like(x)
-    for power in range(len(curves.coefficients) - 1, 0, -1):
-        value = value * at + power * curves.coefficients[power][piece]
-    return value
 
 
 class Normal(NamedTuple):

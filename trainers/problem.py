@@ -90,7 +90,7 @@ def problem_of(
         return torch.as_tensor(np.asarray(value, dtype=np.int64).reshape(-1)).to(device)
 
     root = spec.body_names.index(spec.root_body)
-    at_root = {axis.coordinate for axis in spec.joints[root].axes}
+    at_root = {i for axis in spec.joints[root].axes for i in axis.coordinates}
     low, high = _ranges(spec, unknowns, default)
     free = torch.tensor([i in at_root for i in unknowns], device=device)
     starts = _turned(spec, root, unknowns, default)
@@ -122,8 +122,8 @@ def _ranges(spec: SkeletonSpec, unknowns: list[int], like: Tensor) -> tuple[Tens
 def _turned(spec: SkeletonSpec, root: int, unknowns: list[int], default: Tensor) -> Tensor:
     start = default[unknowns]
     axes = spec.joints[root].axes[:3]
-    turning = [unknowns.index(a.coordinate) for a in axes if a.coordinate in unknowns]
-    turning = list(dict.fromkeys(turning))
+    turning = [unknowns.index(i) for a in axes for i in a.coordinates if i in unknowns]
+    turning = list(dict.fromkeys(turning))[: len(_TURNS)]
     grid = list(itertools.product(*(_TURNS[k] for k in range(len(turning)))))
     starts = start.repeat(len(grid), 1)
     starts[:, turning] = torch.tensor(grid, dtype=start.dtype).reshape(len(grid), -1).to(start)
@@ -136,9 +136,9 @@ def _stages(spec: SkeletonSpec, structure: Structure, movers: Movers, default: T
     for parent in spec.parents:
         depth.append(0 if parent < 0 else depth[parent] + 1)
     first = torch.full((len(movers.unknowns),), -1)
-    for joint, pair in zip(movers.joints.tolist(), movers.pair.tolist(), strict=True):
-        u = int(movers.pair_unknown[pair])
-        first[u] = depth[joint] if first[u] < 0 else min(int(first[u]), depth[joint])
+    for joint, u in zip(movers.pair_joint.tolist(), movers.pair_unknown.tolist(), strict=True):
+        if joint >= 0:
+            first[u] = depth[joint] if first[u] < 0 else min(int(first[u]), depth[joint])
     spread = torch.linspace(0.1, 0.3, len(default), dtype=default.dtype, device=default.device)
     J = point_jacobian(movers, motion(structure, movers, (default + spread)[None], None))[0]
     moves = J.abs().amax(1) > 1e-9
@@ -150,10 +150,10 @@ def _aliases(spec: SkeletonSpec, unknowns: list[int], low: Tensor, high: Tensor)
     periodic = [_is_periodic(spec, i) for i in unknowns]
     for joint in spec.joints:
         axes = joint.axes[:3]
-        places = [unknowns.index(a.coordinate) for a in axes if a.coordinate in unknowns]
+        places = [unknowns.index(i) for a in axes for i in a.coordinates if i in unknowns]
         directions = np.array([a.direction for a in axes])
         square = np.abs(directions @ directions.T - np.eye(3)).max() < 1e-9
-        if len(set(places)) == 3 and square and all(periodic[i] for i in places):
+        if len(places) == len(set(places)) == 3 and square and all(periodic[i] for i in places):
             offset, slope = _line(axes[1])
             triples.append(places)
             mirrors.append((np.pi - 2 * offset) / slope)
@@ -173,14 +173,22 @@ def _line(axis: Axis) -> tuple[float, float]:
 
 def _is_periodic(spec: SkeletonSpec, coordinate: int) -> bool:
     """Says whether a coordinate only turns, one to one, and nothing follows it."""
-    if any(c.coupler and c.coupler.independent == coordinate for c in spec.coordinates):
+    if any(c.coupler and coordinate in c.coupler.independents for c in spec.coordinates):
         return False
     moved = [
-        (k, a) for j in spec.joints for k, a in enumerate(j.axes) if a.coordinate == coordinate
+        (joint, k, axis)
+        for joint in spec.joints
+        for k, axis in enumerate(joint.axes)
+        if coordinate in axis.coordinates
     ]
     return bool(moved) and all(
-        k < 3 and a.curve.is_linear and abs(abs(_line(a)[1]) - 1.0) < 1e-9 for k, a in moved
+        joint.shape is None and k < 3 and axis.curve.is_linear and _is_one_to_one(axis)
+        for joint, k, axis in moved
     )
+
+
+def _is_one_to_one(axis: Axis) -> bool:
+    return abs(abs(_line(axis)[1]) - 1.0) < 1e-9
 
 
 def read_angles(aliases: Aliases, x: Tensor) -> Tensor:
