@@ -1,8 +1,8 @@
 """How a skeleton's points move with its unknown coordinates, and the normal equations that follow from that.
 
-Dims: n = sample, c = coordinate, u = unknown, e = pair of a joint and an unknown that moves it, x = moving axis,
-b = body, p = point (joint centres, then markers). Units m and rad; ground frame. The batch is the last dim inside, as
-in trainers/skeletal.py, and the first in what is returned.
+Dims: n = sample, c = coordinate, u = unknown, e = argument (trainers/structure.py), or pair of a joint and an unknown
+that moves it, x = moving axis, y = moving shape, b = body, p = point (joint centres, then markers). Units m and rad;
+ground frame. The batch is the last dim inside, as in trainers/chain.py, and the first in what is returned.
 
 An unknown moves everything beyond a joint as one rigid body: by a twist (w, v) that gives a point p the velocity
 v + w x p. So the Gauss-Newton matrix of weighted points is the mass matrix of a linkage whose only masses are those
@@ -12,55 +12,13 @@ from ten moments per joint, without ever writing down the (3p, u) Jacobian.
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from schemas.skeleton import SkeletonSpec
 from trainers.chain import axes, pose
+from trainers.movers import Movers
 from trainers.skeletal import _scales, _shaped, arguments, values
-from trainers.structure import Couplers, Structure
-
-
-class Movers(NamedTuple):
-    """Which unknown moves which joint: the constants of `motion`, on the structure's device."""
-
-    unknowns: Tensor
-    """(u) their places in q."""
-    colours: Tensor
-    """(k, c) 1 for unknowns that are differentiated in one pass, as nothing depends on two of them."""
-    rows: Tensor
-    """(x) the moving axes among the structure's turns and, after those, slides."""
-    joints: Tensor
-    """(x)."""
-    arguments: Tensor
-    """(x) what each is a straight line of."""
-    slopes: Tensor
-    """(x, 1) of those lines."""
-    turning: Tensor
-    """(x, 1, 1) 1 for rotations, 0 for translations."""
-    passes: Tensor
-    """(x) the colour of each one's unknown."""
-    shapes: Tensor
-    """(y) the joints with a shape among the structure's, once per unknown that moves them."""
-    shape_joints: Tensor
-    """(y)."""
-    shape_passes: Tensor
-    """(y)."""
-    pair: Tensor
-    """(x + y) the pair that each belongs to."""
-    pair_joint: Tensor
-    """(e); -1 where an unknown moves nothing."""
-    pair_unknown: Tensor
-    """(e) the unknown of each pair; the first u are 0 … u - 1."""
-    points: Tensor
-    """(p) places of the joint centres and markers among the structure's points."""
-    beyond: Tensor
-    """(e, p) 1 where the point lies beyond the pair's joint."""
-    above: Tensor
-    """(e, e) 1 where the column's joint carries the row's, or is it."""
-    strictly_above: Tensor
-    """(e, e) the same, one joint's own pairs left out."""
+from trainers.structure import Couplers, Curves, Structure
 
 
 class Motion(NamedTuple):
@@ -70,131 +28,6 @@ class Motion(NamedTuple):
     """(p, 3, n)."""
     twists: Tensor
     """(e, 6, n): angular velocity, then the velocity of the ground's origin, per unit of the unknown."""
-
-
-class _Mover(NamedTuple):
-    """An axis, or the h-th joint with a shape, that an unknown moves."""
-
-    row: int
-    joint: int
-    argument: int
-    slope: float
-    turns: bool
-    unknown: int
-
-
-def movers_of(spec: SkeletonSpec, structure: Structure, unknowns: list[int]) -> Movers:
-    """Finds out what each unknown (a place in q) moves, couplers included."""
-    like = structure.carries
-    drivers = _drivers(spec, structure, unknowns)
-    moving, shaped = _moving_axes(structure, drivers), _moving_shapes(structure, drivers)
-    colour = _colours(len(unknowns), [*drivers.values(), *_shape_drivers(structure, drivers)])
-    pairs = sorted({(mover.joint, mover.unknown) for mover in [*moving, *shaped]})
-    first = {u: (-1, u) for u in range(len(unknowns))} | {u: (j, u) for j, u in reversed(pairs)}
-    order = [first[u] for u in range(len(unknowns))]
-    order += [pair for pair in pairs if first[pair[1]] != pair]
-    places = _point_places(structure)
-    joints = np.array([joint for joint, _ in order])
-    carries, known = like.cpu().numpy().astype(bool), joints >= 0
-    above = carries[joints + 1][:, joints] & known[:, None] & known
-    owner = structure.owner.cpu().numpy()[places]
-    passes = np.zeros((max(colour, default=0) + 1, len(spec.coordinates)))
-    passes[colour, unknowns] = 1.0
-
-    def index(values: object) -> Tensor:
-        return torch.as_tensor(np.asarray(values, dtype=np.int64).reshape(-1)).to(like.device)
-
-    def number(values: object) -> Tensor:
-        return torch.as_tensor(np.asarray(values, dtype=np.float64)).to(like)
-
-    return Movers(
-        unknowns=index(unknowns),
-        colours=number(passes),
-        rows=index([mover.row for mover in moving]),
-        joints=index([mover.joint for mover in moving]),
-        arguments=index([mover.argument for mover in moving]),
-        slopes=number([mover.slope for mover in moving])[:, None],
-        turning=number([mover.turns for mover in moving])[:, None, None],
-        passes=index([colour[mover.unknown] for mover in moving]),
-        shapes=index([mover.row for mover in shaped]),
-        shape_joints=index([mover.joint for mover in shaped]),
-        shape_passes=index([colour[mover.unknown] for mover in shaped]),
-        pair=index([order.index((m.joint, m.unknown)) for m in [*moving, *shaped]]),
-        pair_joint=index(joints),
-        pair_unknown=index([unknown for _, unknown in order]),
-        points=index(places),
-        beyond=number(carries[owner][:, joints].T & known[:, None]),
-        above=number(above),
-        strictly_above=number(above & (joints[:, None] != joints)),
-    )
-
-
-def _point_places(structure: Structure) -> list[int]:
-    bodies = structure.carries.shape[1]
-    centres = structure.centre.tolist() or list(range(bodies))
-    return [*centres, *range(bodies, bodies + structure.markers)]
-
-
-def _drivers(
-    spec: SkeletonSpec, structure: Structure, unknowns: list[int]
-) -> dict[int, frozenset[int]]:
-    """Returns for each argument the unknowns that it depends on."""
-    drivers = {place: frozenset([u]) for u, place in enumerate(unknowns)}
-    nobody: frozenset[int] = frozenset()
-    for i in spec.coupler_order:
-        coupler = spec.coordinates[i].coupler
-        if coupler is not None:
-            drivers[i] = nobody.union(*(drivers.get(on, nobody) for on in coupler.independents))
-    curves = structure.curves
-    sources = [[i] for i in curves.source.tolist()] + [on.tolist() for on, _ in curves.formulas]
-    for k, on in enumerate(sources, len(spec.coordinates)):
-        drivers[k] = nobody.union(*(drivers.get(i, nobody) for i in on))
-    return drivers
-
-
-def _moving_axes(structure: Structure, drivers: dict[int, frozenset[int]]) -> list[_Mover]:
-    bodies, turns, slides = structure.turning.tolist(), structure.turns, structure.slides
-    joints = [*bodies * 3, *slides.joint.tolist()]
-    sources = torch.cat([turns.source, slides.lines.source]).tolist()
-    slopes = torch.cat([turns.slope, slides.lines.slope]).flatten().tolist()
-    return [
-        _Mover(row, joint, source, slope, row < 3 * len(bodies), unknown)
-        for row, (joint, source, slope) in enumerate(zip(joints, sources, slopes, strict=True))
-        if slope
-        for unknown in sorted(drivers.get(source, ()))
-    ]
-
-
-def _shape_drivers(
-    structure: Structure, drivers: dict[int, frozenset[int]]
-) -> list[frozenset[int]]:
-    """Returns for each joint with a shape the unknowns that move it."""
-    lines, nobody = structure.shaped.lines, frozenset[int]()
-    six = [
-        drivers.get(source, nobody) if slope else nobody
-        for source, slope in zip(lines.source.tolist(), lines.slope.flatten().tolist(), strict=True)
-    ]
-    return [nobody.union(*six[6 * h : 6 * h + 6]) for h in range(len(structure.shaped.joint))]
-
-
-def _moving_shapes(structure: Structure, drivers: dict[int, frozenset[int]]) -> list[_Mover]:
-    joints = structure.shaped.joint.tolist()
-    return [
-        _Mover(h, joint, -1, 1.0, True, unknown)
-        for h, (joint, on) in enumerate(
-            zip(joints, _shape_drivers(structure, drivers), strict=True)
-        )
-        for unknown in sorted(on)
-    ]
-
-
-def _colours(count: int, together: list[frozenset[int]]) -> list[int]:
-    """Gives every unknown the lowest number that none has which something depends on together with it."""
-    colour: list[int] = []
-    for u in range(count):
-        taken = {colour[v] for group in together if u in group for v in group if v < u}
-        colour.append(next(k for k in range(count) if k not in taken))
-    return colour
 
 
 def motion(structure: Structure, movers: Movers, q: Tensor, scale: Tensor | None) -> Motion:
@@ -227,20 +60,57 @@ def _differentiated(
     """Returns the arguments (e, n) and, if any joint has a shape, R and centres as in `pose`; and, the colours first,
     their derivatives."""
 
+    if not _needs_passes(structure):
+        given = arguments(structure, q, scales)
+        return (given,), [_argument_slopes(structure, given, len(q), scales)[None]]
+
     def function(q: Tensor) -> tuple[Tensor, ...]:
         given = arguments(structure, q, scales)
         R, at = _shaped(structure, given, scales)
         return (given,) if R is None or at is None else (given, R, at)
 
-    plain = not (structure.couplers or len(structure.curves.source) or structure.curves.formulas)
-    if plain and not structure.shaped.kinds:
-        return (q,), [movers.colours[:, :, None].expand(-1, -1, q.shape[1])]
     found: list[tuple[Tensor, ...]] = []
     for colour in movers.colours:
         result = torch.func.jvp(function, (q,), (colour[:, None].expand_as(q).contiguous(),))
         found.append(result[1])
     tangents = [torch.stack(parts) for parts in zip(*found, strict=True)]
     return result[0], tangents
+
+
+def _needs_passes(structure: Structure) -> bool:
+    """Says whether anything but polynomials of one coordinate must be differentiated."""
+    curves = [structure.curves, *(coupler.curves for coupler in structure.couplers)]
+    return bool(structure.shaped.kinds) or any(c.formulas for c in curves)
+
+
+def _argument_slopes(
+    structure: Structure, given: Tensor, coordinates: int, scales: Tensor | None
+) -> Tensor:
+    """Returns d(argument) / d(the unknown that drives it) (e, n)."""
+    slopes = torch.ones_like(given[:coordinates])
+    for coupler in structure.couplers:
+        own = _derivative(coupler.curves, given) * _factor(coupler, scales)
+        slopes = slopes.index_copy(0, coupler.target, own * slopes[coupler.curves.source])
+    bent = structure.curves
+    return torch.cat([slopes, _derivative(bent, given) * slopes[bent.source]])
+
+
+def _factor(coupler: Couplers, scales: Tensor | None) -> Tensor:
+    """Returns what scaling multiplies couplers by (f, n or 1)."""
+    if scales is None:
+        return torch.ones_like(coupler.rigid)
+    return (coupler.weights * scales.index_select(1, coupler.scale)).sum(0) + coupler.rigid
+
+
+def _derivative(curves: Curves, q: Tensor) -> Tensor:
+    """Returns the slopes of piecewise polynomials (f, n) at q (c, n)."""
+    x = q[curves.source]
+    piece = torch.searchsorted(curves.breaks, x, right=True) + curves.first
+    at, coefficients = x - curves.origins[piece], curves.coefficients[:, piece]
+    value = torch.zeros_like(x)
+    for power in range(len(coefficients) - 1, 0, -1):
+        value = torch.addcmul(power * coefficients[power], value, at)
+    return value
 
 
 def _axes(structure: Structure, turns: Tensor, scales: Tensor | None) -> Tensor:
@@ -279,10 +149,7 @@ def couple(couplers: tuple[Couplers, ...], q: Tensor, scale: Tensor | None = Non
     scales = None if scale is None else _scales(scale)
     columns = q.T.contiguous()
     for coupler in couplers:
-        value = values(coupler.curves, columns)
-        if scales is not None:
-            factor = (coupler.weights * scales.index_select(1, coupler.scale)).sum(0)
-            value = value * (factor + coupler.rigid)
+        value = values(coupler.curves, columns) * _factor(coupler, scales)
         columns = columns.index_copy(0, coupler.target, value)
     return columns.T.contiguous()
 

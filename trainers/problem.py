@@ -12,7 +12,8 @@ from torch import Tensor
 
 from schemas.errors import InputError
 from schemas.skeleton import Axis, SkeletonSpec
-from trainers.jacobian import Movers, motion, movers_of, point_jacobian
+from trainers.jacobian import motion, point_jacobian
+from trainers.movers import Movers, movers_of
 from trainers.skeletal import forward_kinematics
 from trainers.structure import Couplers, Structure, _couplers, structure_of
 
