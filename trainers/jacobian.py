@@ -10,16 +10,44 @@ points, and the composite rigid body algorithm (Featherstone, Rigid Body Dynamic
 from ten moments per joint, without ever writing down the (3p, u) Jacobian.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from schemas.skeleton import SkeletonSpec
+from schemas.formulas import Formula, evaluate
 from trainers.chain import axes, pose
-from trainers.skeletal import _scales, arguments, evaluate
+from trainers.skeletal import (
+    arguments,
+    scales_of,
+    shaped_inputs,
+    shaped_joints,
+    shaped_values,
+    split_points,
+    values,
+)
 from trainers.structure import Couplers, Curves, Structure
+
+
+class Rule(NamedTuple):
+    """How slopes follow from slopes: target += partial derivative · source, one product per entry."""
+
+    target: Tensor
+    partial: Tensor
+    """Rows of `_partials`."""
+    source: Tensor
+
+
+class Slopes(NamedTuple):
+    """Which of the k pairs of an argument and an unknown that drives it are linked, and how."""
+
+    pairs: int
+    own: Tensor
+    """(u) pairs of each unknown with itself."""
+    rules: tuple[Rule, ...]
+    """Of the structure's couplers, then of its bent curves."""
 
 
 class Movers(NamedTuple):
@@ -27,18 +55,19 @@ class Movers(NamedTuple):
 
     unknowns: Tensor
     """(u) their places in q."""
+    slopes: Slopes
     rows: Tensor
-    """(x) the moving axes among the structure's turns and, after those, slides."""
+    """(x) the moving axes among those of `_local_axes`."""
     joints: Tensor
     """(x)."""
-    arguments: Tensor
-    """(x) what each is a straight line of."""
-    slopes: Tensor
-    """(x, 1) of those lines."""
+    driver: Tensor
+    """(x) the pair of slopes that drives each."""
+    line: Tensor
+    """(x, 1) slope of each axis in its argument."""
     turning: Tensor
     """(x, 1, 1) 1 for rotations, 0 for translations."""
     pair: Tensor
-    """(x) the pair that each belongs to."""
+    """(x) the pair of joint and unknown that each belongs to."""
     pair_unknown: Tensor
     """(e) the unknown of each pair; the first u are 0 … u - 1."""
     beyond: Tensor
@@ -59,20 +88,27 @@ class Motion(NamedTuple):
 
 
 class _Mover(NamedTuple):
-    """A moving axis."""
+    """A moving axis and an unknown that moves it."""
 
     row: int
     joint: int
-    argument: int
-    slope: float
+    driver: int
+    line: float
     turns: bool
     unknown: int
 
 
-def movers_of(spec: SkeletonSpec, structure: Structure, unknowns: list[int]) -> Movers:
-    """Finds out what each unknown (a place in q) moves, couplers included."""
+Drivers = dict[int, list[int]]
+"""By argument, the unknowns that it depends on."""
+
+
+def movers_of(structure: Structure, coordinates: int, unknowns: list[int]) -> Movers:
+    """Finds out what each unknown (a place among the coordinates) moves, couplers included."""
     like = structure.carries
-    moving = _moving_axes(spec, structure, unknowns)
+    drivers = _drivers(structure, coordinates, unknowns)
+    places = [(argument, u) for argument, driving in drivers.items() for u in driving]
+    at = {pair: k for k, pair in enumerate(places)}
+    moving = _moving_axes(structure, drivers, at)
     pairs = sorted({(mover.joint, mover.unknown) for mover in moving})
     first = {u: (-1, u) for u in range(len(unknowns))} | {u: (j, u) for j, u in reversed(pairs)}
     order = [first[u] for u in range(len(unknowns))]
@@ -81,7 +117,8 @@ def movers_of(spec: SkeletonSpec, structure: Structure, unknowns: list[int]) -> 
     carries = like.cpu().numpy().astype(bool)
     known = joints >= 0
     above = carries[joints + 1][:, joints] & known[:, None] & known
-    beyond = carries[structure.owner.cpu().numpy()][:, joints].T & known[:, None]
+    owner = torch.cat(split_points(structure, structure.owner[None, :, None]), dim=1).flatten()
+    beyond = carries[owner.cpu().numpy()][:, joints].T & known[:, None]
 
     def index(values: list[int]) -> Tensor:
         return torch.tensor(values, dtype=torch.int64, device=like.device)
@@ -89,12 +126,23 @@ def movers_of(spec: SkeletonSpec, structure: Structure, unknowns: list[int]) -> 
     def number(values: object) -> Tensor:
         return torch.as_tensor(np.asarray(values, dtype=np.float64)).to(like)
 
+    def rule(targets: list[int], curves: Curves) -> Rule:
+        entries = _entries(targets, curves, drivers, at)
+        return Rule(*(index([entry[k] for entry in entries]) for k in range(3)))
+
+    bent = range(coordinates, coordinates + _count(structure.curves))
+    rules = [rule(coupler.target.tolist(), coupler.curves) for coupler in structure.couplers]
     return Movers(
         unknowns=index(unknowns),
+        slopes=Slopes(
+            pairs=len(places),
+            own=index([at[place, u] for u, place in enumerate(unknowns)]),
+            rules=(*rules, rule(list(bent), structure.curves)),
+        ),
         rows=index([mover.row for mover in moving]),
         joints=index([mover.joint for mover in moving]),
-        arguments=index([mover.argument for mover in moving]),
-        slopes=number([mover.slope for mover in moving])[:, None],
+        driver=index([mover.driver for mover in moving]),
+        line=number([mover.line for mover in moving])[:, None],
         turning=number([mover.turns for mover in moving])[:, None, None],
         pair=index([order.index((mover.joint, mover.unknown)) for mover in moving]),
         pair_unknown=index([unknown for _, unknown in order]),
@@ -104,62 +152,124 @@ def movers_of(spec: SkeletonSpec, structure: Structure, unknowns: list[int]) -> 
     )
 
 
-def _moving_axes(spec: SkeletonSpec, structure: Structure, unknowns: list[int]) -> list[_Mover]:
-    """Lists the axes that an unknown moves."""
-    driver = {place: u for u, place in enumerate(unknowns)}
-    for i in spec.coupler_order:
-        coupler = spec.coordinates[i].coupler
-        if coupler is not None and coupler.independent in driver:
-            driver[i] = driver[coupler.independent]
-    for k, coordinate in enumerate(structure.curves.source.tolist(), len(spec.coordinates)):
-        if coordinate in driver:
-            driver[k] = driver[coordinate]
-    bodies, turns = structure.turning.tolist(), structure.turns
-    joints = [*bodies * 3, *structure.slides.joint.tolist()]
-    sources, slopes = (
-        torch.cat([getattr(turns, name), getattr(structure.slides.lines, name)]).flatten().tolist()
-        for name in ("source", "slope")
-    )
-    return [
-        _Mover(row, joint, source, slope, row < 3 * len(bodies), driver[source])
-        for row, (joint, source, slope) in enumerate(zip(joints, sources, slopes, strict=True))
-        if slope and source in driver
+def _count(curves: Curves) -> int:
+    return len(curves.source) + len(curves.formulas)
+
+
+def _sources(curves: Curves) -> list[list[int]]:
+    """Returns the coordinates of each curve and formula."""
+    return [[c] for c in curves.source.tolist()] + [on.tolist() for on, _ in curves.formulas]
+
+
+def _drivers(structure: Structure, coordinates: int, unknowns: list[int]) -> Drivers:
+    drivers: Drivers = {place: [u] for u, place in enumerate(unknowns)}
+    bent = range(coordinates, coordinates + _count(structure.curves))
+    stages = [(c.target.tolist(), c.curves) for c in structure.couplers]
+    for targets, curves in (*stages, (list(bent), structure.curves)):
+        for target, on in zip(targets, _sources(curves), strict=True):
+            drivers[target] = sorted({u for coordinate in on for u in drivers.get(coordinate, [])})
+    return drivers
+
+
+def _entries(
+    targets: list[int], curves: Curves, drivers: Drivers, at: dict[tuple[int, int], int]
+) -> list[tuple[int, int, int]]:
+    """Lists target pair, row of the partial derivative and source pair for a group of curves."""
+    entries, row = [], 0
+    for target, on in zip(targets, _sources(curves), strict=True):
+        for coordinate in on:
+            entries += [
+                (at[target, u], row, at[coordinate, u]) for u in drivers.get(coordinate, [])
+            ]
+            row += 1
+    return entries
+
+
+def _moving_axes(
+    structure: Structure, drivers: Drivers, at: dict[tuple[int, int], int]
+) -> list[_Mover]:
+    """Lists the axes that an unknown moves; a value of a joint with a shape both turns and slides."""
+    bodies, shaped = structure.turning.tolist(), structure.shaped
+    values_of = [joint for joint in shaped.joint.tolist() for _ in range(6)]
+    parts = [
+        (structure.turns, bodies * 3, True),
+        (structure.slides.lines, structure.slides.joint.tolist(), False),
+        (shaped.lines, values_of, True),
+        (shaped.lines, values_of, False),
     ]
+    moving: list[_Mover] = []
+    row = 0
+    for lines, joints, turns in parts:
+        slopes = lines.slope.flatten().tolist()
+        for joint, source, slope in zip(joints, lines.source.tolist(), slopes, strict=True):
+            moving += [
+                _Mover(row, joint, at[source, u], slope, turns, u)
+                for u in (drivers.get(source, []) if slope else [])
+            ]
+            row += 1
+    return moving
 
 
 def motion(structure: Structure, movers: Movers, q: Tensor, scale: Tensor | None) -> Motion:
     """Poses q (n, c), rad and m, with body scales (n, b, 3), and differentiates."""
-    scales = None if scale is None else _scales(scale)
+    scales = None if scale is None else scales_of(scale)
     given = arguments(structure, q.T.contiguous(), scales)
-    posed = pose(structure, given, scales)
-    slopes = _argument_slopes(structure, given, q.shape[1], scales)[movers.arguments]
-    slides = structure.slides
+    posed = pose(structure, given, scales, *shaped_inputs(structure, given, scales))
+    slopes = _slopes(structure, movers.slopes, given, scales).index_select(0, movers.driver)
     turns = axes(structure, posed.angles).flatten(0, 1).transpose(0, 1)
+    local = _local_axes(structure, turns, given, scales)
+    local = local.index_select(1, movers.rows) * (movers.line * slopes)
+    R_ground_from_parent = posed.turned.index_select(2, movers.joints)
+    direction = (R_ground_from_parent * local[:, None]).sum(0).transpose(0, 1)
+    centres = posed.points.index_select(1, movers.joints).transpose(0, 1)
+    turning = direction * movers.turning
+    moved = torch.linalg.cross(centres, turning, dim=1) + (direction - turning)
+    twists = given.new_zeros(len(movers.pair_unknown), 6, q.shape[0])
+    points = torch.cat(split_points(structure, posed.points), dim=1).transpose(0, 1).contiguous()
+    return Motion(points, twists.index_add(0, movers.pair, torch.cat([turning, moved], dim=1)))
+
+
+def _local_axes(
+    structure: Structure, turns: Tensor, given: Tensor, scales: Tensor | None
+) -> Tensor:
+    """Returns, in the parents, the turns' axes, the slides' and how fast each value of a joint with a shape turns the
+    child and moves its centre (3, x, n)."""
+    slides = structure.slides
     slid = slides.direction
     if scales is not None:
         stretch = (slides.stretch * scales.index_select(1, slides.scale)).sum(0) + slides.rigid
         slid = slid * stretch
-    local = torch.cat([turns, slid.expand(-1, -1, turns.shape[2])], dim=1)
-    local = local.index_select(1, movers.rows) * (movers.slopes * slopes)
-    R_ground_from_parent = posed.turned.index_select(2, movers.joints)
-    direction = (R_ground_from_parent * local[:, None]).sum(0).transpose(0, 1)
-    points = posed.points.transpose(0, 1).contiguous()
-    turning = direction * movers.turning
-    moved = torch.linalg.cross(points[movers.joints], turning, dim=1) + (direction - turning)
-    twists = points.new_zeros(len(movers.pair_unknown), 6, q.shape[0])
-    return Motion(points, twists.index_add(0, movers.pair, torch.cat([turning, moved], dim=1)))
+    local = [turns, slid.expand(-1, -1, turns.shape[2])]
+    if structure.shaped.kinds:
+        local += _shaped_axes(structure, shaped_values(structure, given), scales)
+    return torch.cat(local, dim=1)
 
 
-def _argument_slopes(
-    structure: Structure, given: Tensor, coordinates: int, scales: Tensor | None
-) -> Tensor:
-    """Returns d(argument) / d(the unknown that drives it) (e, n)."""
-    slopes = torch.ones_like(given[:coordinates])
-    for coupler in structure.couplers:
-        own = _derivative(coupler.curves, given) * _factor(coupler, scales)
-        slopes = slopes.index_copy(0, coupler.target, own * slopes[coupler.curves.source])
-    bent = structure.curves
-    return torch.cat([slopes, _derivative(bent, given) * slopes[bent.source]])
+def _shaped_axes(structure: Structure, six: Tensor, scales: Tensor | None) -> list[Tensor]:
+    """Returns angular and linear velocities (3, 6h, n) per unit of each of the values (h, 6, n)."""
+    turning, moving = [], []
+    for k in range(6):
+        unit = torch.zeros_like(six)
+        unit[:, k] = 1.0
+        place = partial(shaped_joints, structure, scales=scales)
+        (R, _), (change, moved) = torch.func.jvp(place, (six,), (unit,))  # type: ignore[misc]
+        skew = (change[:, :, None] * R[:, None]).sum(3)
+        turning.append(torch.stack([skew[:, 2, 1], skew[:, 0, 2], skew[:, 1, 0]]))
+        moving.append(moved.transpose(0, 1))
+    return [torch.stack(part, dim=2).flatten(1, 2) for part in (turning, moving)]
+
+
+def _slopes(structure: Structure, slopes: Slopes, given: Tensor, scales: Tensor | None) -> Tensor:
+    """Returns d(argument) / d(unknown) (k, n) of all pairs."""
+    found = given.new_zeros(slopes.pairs, given.shape[1]).index_fill(0, slopes.own, 1.0)
+    stages = [(c.curves, _factor(c, scales)) for c in structure.couplers]
+    for (curves, factor), rule in zip(
+        (*stages, (structure.curves, None)), slopes.rules, strict=True
+    ):
+        if len(rule.target):
+            own = _partials(curves, given, factor).index_select(0, rule.partial)
+            found = found.index_add(0, rule.target, own * found.index_select(0, rule.source))
+    return found
 
 
 def _factor(coupler: Couplers, scales: Tensor | None) -> Tensor:
@@ -171,12 +281,36 @@ def _factor(coupler: Couplers, scales: Tensor | None) -> Tensor:
 
 def couple(couplers: tuple[Couplers, ...], q: Tensor, scale: Tensor | None = None) -> Tensor:
     """Returns q (n, c) with every coupled coordinate overwritten by its coupler, bodies scaled by (n, b, 3)."""
-    scales = None if scale is None else _scales(scale)
+    scales = None if scale is None else scales_of(scale)
     columns = q.T.contiguous()
     for coupler in couplers:
-        value = evaluate(coupler.curves, columns) * _factor(coupler, scales)
+        value = values(coupler.curves, columns) * _factor(coupler, scales)
         columns = columns.index_copy(0, coupler.target, value)
     return columns.T.contiguous()
+
+
+def _partials(curves: Curves, q: Tensor, factor: Tensor | None) -> Tensor:
+    """Returns the derivatives of curves, then of formulas in each of their coordinates, at q (c, n)."""
+    rows = [
+        _derivative(curves, q),
+        *(_gradient(f, q.index_select(0, on)) for on, f in curves.formulas),
+    ]
+    if factor is not None:
+        counts = [1] * len(curves.source) + [len(on) for on, _ in curves.formulas]
+        rows = [
+            factor.repeat_interleave(torch.tensor(counts, device=q.device), 0) * torch.cat(rows)
+        ]
+    return torch.cat(rows)
+
+
+def _gradient(formula: Formula, x: Tensor) -> Tensor:
+    """Returns the derivatives of a formula (a, n) in its arguments (a, n)."""
+    with torch.enable_grad():
+        x = x.detach().requires_grad_()
+        value = evaluate(formula, x, torch)
+        if not value.requires_grad:
+            return torch.zeros_like(x)
+        return torch.autograd.grad(value.sum(), x)[0]
 
 
 def _derivative(curves: Curves, q: Tensor) -> Tensor:

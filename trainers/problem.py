@@ -14,7 +14,7 @@ from schemas.errors import InputError
 from schemas.skeleton import Axis, SkeletonSpec
 from trainers.jacobian import Movers, motion, movers_of, point_jacobian
 from trainers.skeletal import forward_kinematics
-from trainers.structure import Couplers, Structure, _couplers, structure_of
+from trainers.structure import Couplers, Structure, couplers_of, straight, structure_of
 
 _QUARTERS = (0.0, np.pi / 2, np.pi, -np.pi / 2)
 _TURNS = (_QUARTERS, (0.0, 0.7, -0.7), _QUARTERS)
@@ -80,7 +80,7 @@ def problem_of(
     if not unknowns:
         raise InputError("skeleton", "has no free coordinate", "Use a model whose joints move")
     structure = structure_of(spec, torch.float64, device)
-    movers = movers_of(spec, structure, unknowns)
+    movers = movers_of(structure, len(spec.coordinates), unknowns)
     default = torch.from_numpy(spec.default_pose()).to(device)
 
     def number(value: object) -> Tensor:
@@ -90,7 +90,7 @@ def problem_of(
         return torch.as_tensor(np.asarray(value, dtype=np.int64).reshape(-1)).to(device)
 
     root = spec.body_names.index(spec.root_body)
-    at_root = {axis.coordinate for axis in spec.joints[root].axes}
+    at_root = {i for axis in spec.joints[root].axes for i in axis.coordinates}
     low, high = _ranges(spec, unknowns, default)
     free = torch.tensor([i in at_root for i in unknowns], device=device)
     starts = _turned(spec, root, unknowns, default)
@@ -99,7 +99,7 @@ def problem_of(
     return Problem(
         structure=structure,
         movers=movers,
-        couplers=_couplers(spec, list(spec.coupler_order), number, index),
+        couplers=couplers_of(spec, list(spec.coupler_order), number, index),
         default=default,
         low=low.masked_fill(free, -torch.inf),
         high=high.masked_fill(free, torch.inf),
@@ -122,7 +122,7 @@ def _ranges(spec: SkeletonSpec, unknowns: list[int], like: Tensor) -> tuple[Tens
 def _turned(spec: SkeletonSpec, root: int, unknowns: list[int], default: Tensor) -> Tensor:
     start = default[unknowns]
     axes = spec.joints[root].axes[:3]
-    turning = [unknowns.index(a.coordinate) for a in axes if a.coordinate in unknowns]
+    turning = [unknowns.index(i) for axis in axes for i in axis.coordinates if i in unknowns]
     turning = list(dict.fromkeys(turning))
     grid = list(itertools.product(*(_TURNS[k] for k in range(len(turning)))))
     starts = start.repeat(len(grid), 1)
@@ -149,8 +149,10 @@ def _aliases(spec: SkeletonSpec, unknowns: list[int], low: Tensor, high: Tensor)
     triples, mirrors = [], []
     periodic = [_is_periodic(spec, i) for i in unknowns]
     for joint in spec.joints:
+        if joint.shape is not None:
+            continue
         axes = joint.axes[:3]
-        places = [unknowns.index(a.coordinate) for a in axes if a.coordinate in unknowns]
+        places = [unknowns.index(i) for axis in axes for i in axis.coordinates if i in unknowns]
         directions = np.array([a.direction for a in axes])
         square = np.abs(directions @ directions.T - np.eye(3)).max() < 1e-9
         if len(set(places)) == 3 and square and all(periodic[i] for i in places):
@@ -173,14 +175,15 @@ def _line(axis: Axis) -> tuple[float, float]:
 
 def _is_periodic(spec: SkeletonSpec, coordinate: int) -> bool:
     """Says whether a coordinate only turns, one to one, and nothing follows it."""
-    if any(c.coupler and c.coupler.independent == coordinate for c in spec.coordinates):
+    if any(c.coupler and coordinate in c.coupler.independents for c in spec.coordinates):
         return False
     moved = [
-        (k, a) for j in spec.joints for k, a in enumerate(j.axes) if a.coordinate == coordinate
+        (j.shape is None and k < 3 and straight(a.curve), a)
+        for j in spec.joints
+        for k, a in enumerate(j.axes)
+        if coordinate in a.coordinates
     ]
-    return bool(moved) and all(
-        k < 3 and a.curve.is_linear and abs(abs(_line(a)[1]) - 1.0) < 1e-9 for k, a in moved
-    )
+    return bool(moved) and all(line and abs(abs(line[0]) - 1.0) < 1e-9 for line, _ in moved)
 
 
 def read_angles(aliases: Aliases, x: Tensor) -> Tensor:
