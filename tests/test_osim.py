@@ -25,8 +25,15 @@ from workers.osim import (
 
 ZOO = zoo.ALL
 STILL = text.transform({})
+LOOSE = [
+    text.joint("Pin", "j", "A B", "b"),
+    text.joint("Pin", "k", "A C", "c"),
+    text.joint("Pin", "l", "C D", "d"),
+    text.joint("Weld", "m", "B C"),
+]
 BACKWARDS = text.joint("Scapulothoracic", "j", "B A", "s t u v", text.SHAPES["Scapulothoracic"][1])
-WRITTEN_OTHERWISE = ("nested_frames", "deep_frames", "gcv_smooth", "loop", "mixed", "trees")
+WRITTEN_OTHERWISE = ("nested_frames", "deep_frames", "gcv_smooth", "mixed", "trees")
+WRITTEN_OTHERWISE += ("loop", "welded_loop")
 """Nested frames are written as the one that they make up, a smoothing spline through other points, trees in order."""
 
 
@@ -186,6 +193,7 @@ class TestRefusals:
             # Over the first two, OpenSim's C++ would end the process.
             (text.tree("A", [text.joint("Custom", "j", "ground A", inside=STILL)], {}), "without coord"),
             (text.tree("A B", [zoo.ROOT, BACKWARDS], {}), "scapula as its parent"),
+            (text.tree("A B C D", [zoo.ROOT, *LOOSE], {}), "closes a loop that others hang on"),
             (text.tree("", [], {}), "no body"),
             (text.tree("A B", [zoo.ROOT, text.joint("Pin", "j", "A B", "root_0")], {}), "used twice"),
         ],

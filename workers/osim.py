@@ -94,8 +94,7 @@ def _refuse_reversed_scapulae(model: Any) -> None:
     """Refuses a scapula that is called the parent of its thorax: OpenSim's C++ would end the process over it."""
     model.finalizeConnections()
     index = {c.getName(): i for i, c in enumerate(_each(model.getCoordinateSet()))}
-    joints, _ = tree_order([_joint(j, index) for j in _each(model.getJointSet())])
-    for joint in joints:
+    for joint in _tree(model, index)[0]:
         if joint.reverse and isinstance(joint.shape, Scapula):
             remedy = "Make the thorax its parent"
             raise InputError(f"joint {joint.name}", "has the scapula as its parent", remedy)
@@ -135,7 +134,7 @@ def _skeleton(model: Any) -> SkeletonSpec:
         coordinates = list(_each(model.getCoordinateSet()))
         index = {c.getName(): i for i, c in enumerate(coordinates)}
         couplers, ignored = _couplers(model, index)
-        joints, loops = tree_order([_joint(j, index) for j in _each(model.getJointSet())])
+        joints, loops = _tree(model, index)
         ignored += [f"{joint.name} (joint that closes a loop)" for joint in loops]
         if ignored:
             warnings.warn(f"constraints are ignored: {', '.join(ignored)}", stacklevel=3)
@@ -145,6 +144,13 @@ def _skeleton(model: Any) -> SkeletonSpec:
         return SkeletonSpec(joints=tuple(joints), coordinates=moving, markers=markers)
     except ValueError as error:
         raise InputError(".osim", str(error), "Repair it in OpenSim") from error
+
+
+def _tree(model: Any, index: dict[str, int]) -> tuple[list[Joint], list[Joint]]:
+    joints = list(_each(model.getJointSet()))
+    kinds = {str(j.getName()): str(j.getConcreteClassName()) for j in joints}
+    replacing = {name for name, kind in kinds.items() if kind in ("WeldJoint", "FreeJoint")}
+    return tree_order([_joint(j, index) for j in joints], replacing)
 
 
 def _frames(frame: Any) -> tuple[str, tuple[Offset, ...]]:
