@@ -191,6 +191,7 @@ TREES = {
     "welded_loop": tree("A B C", [ROOT, _PIN, joint("Pin", "k", "A C", "c"), joint("Weld", "l", "B C")], _ENDS),
     "trees": tree("A B C", [joint("Weld", "w", "ground C"), _PIN, ROOT], _ENDS | {"on_c": "/bodyset/C"}),
     "deep_frames": tree("A B", [ROOT, _deep(_PIN)], _ENDS | {"on_deep": "/jointset/j/c2"}),
+    "same_names": tree("A B C", [ROOT, _PIN, joint("Universal", "k", "B C", "c b")], {"on_c": "/bodyset/C"}),
     "bare": tree("A B", [ROOT, _PIN], {}),
     "mixed": _mixed(),
 }  # fmt: skip

@@ -95,6 +95,10 @@ class TestReading:
             spec = read_skeleton(zoo.TREES["loop"])
         assert spec.coordinate_names[-2:] == ("c", "d")
 
+    def test_coordinates_of_one_name_get_their_joints(self) -> None:
+        names = read_skeleton(zoo.TREES["same_names"]).coordinate_names
+        assert names[-3:] == ("j_b", "c", "k_b")
+
     def test_a_coupler_that_is_off_is_none(self) -> None:
         spec = read_skeleton(zoo.OLD["version_20302"])
         coupled = [c.name for c in spec.coordinates if c.coupler]
@@ -195,7 +199,6 @@ class TestRefusals:
             (text.tree("A B", [zoo.ROOT, BACKWARDS], {}), "scapula as its parent"),
             (text.tree("A B C D", [zoo.ROOT, *LOOSE], {}), "closes a loop that others hang on"),
             (text.tree("", [], {}), "no body"),
-            (text.tree("A B", [zoo.ROOT, text.joint("Pin", "j", "A B", "root_0")], {}), "used twice"),
         ],
     )  # fmt: skip
     def test_trees_that_do_not_work_are_refused(self, osim: bytes, reason: str) -> None:

@@ -38,6 +38,15 @@ def plain_axes(rotations: str, translations: str, coordinates: list[int]) -> lis
     return axes
 
 
+def coordinate_names(coordinates: list[Any]) -> list[str]:
+    """Names OpenSim's coordinates; where joints share a name, each gets its joint's before it."""
+    names = [str(c.getName()) for c in coordinates]
+    return [
+        f"{c.getJoint().getName()}_{name}" if names.count(name) > 1 else name
+        for c, name in zip(coordinates, names, strict=True)
+    ]
+
+
 def shape_of(joint: Any, kind: str) -> Shape | None:
     """Copies the sizes of the OpenSim joints that are no six axes; None for the others."""
     if kind == "EllipsoidJoint":
