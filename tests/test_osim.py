@@ -23,6 +23,7 @@ from workers.osim import (
     write_osim,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:constraints are ignored")
 ZOO = zoo.ALL
 STILL = text.transform({})
 LOOSE = [
