@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from benchmarks.body58 import body58
 from schemas.skeleton import SkeletonSpec
 from trainers.skeletal import SkeletalLayer, forward_kinematics
 from trainers.structure import structure_of
-from workers.osim import OsimModel, read_model, read_skeleton
+from workers.osim import OsimModel, read_model, read_skeleton, write_osim
 
 Array = NDArray[np.float64]
 SHARED = Path("../shared/data/opensim")
@@ -88,8 +89,9 @@ def zoo() -> dict[str, bytes]:
 
 
 def models() -> Iterator[tuple[str, bytes]]:
-    """Yields every model to check: the default one, those of ../shared, the zoo."""
+    """Yields every model to check: the default one, the benchmark's, those of ../shared, the zoo."""
     yield "default", read_model("default")
+    yield "body58", write_osim(body58(), None)
     for path in sorted(SHARED.glob("*/*.osim")):
         yield path.stem, path.read_bytes()
     for name, osim in zoo().items():
