@@ -89,11 +89,16 @@ class Node(nn.Module):
         if translation is not None:
             joint = torch.cat([joint[:, :, :3], joint[:, :, 3:] + translation[:, :, None]], dim=2)
         body = torch.matmul(joint, self.child_inverse(ratio))
+        return body, joint[:, None, :3, 3], self.place_markers(joint, ratio)
+
+    def place_markers(self, joint: Tensor, ratio: Tensor) -> Tensor:
+        """Returns the body's markers (n, m, 3)."""
+        if not len(self.markers):
+            return joint.new_zeros(len(joint), 0, 3)
         offsets = self.markers[None] * ratio[:, None, :]
         homogeneous = torch.cat([offsets, torch.ones_like(offsets[:, :, :1])], dim=2)
         placed = torch.matmul(joint, self.child_inverse(ratio))
-        markers = torch.matmul(placed, homogeneous.transpose(1, 2)).transpose(1, 2)[:, :, :3]
-        return body, joint[:, None, :3, 3], markers
+        return torch.matmul(placed, homogeneous.transpose(1, 2)).transpose(1, 2)[:, :, :3]
 
 
 def breadth_first(table: list[Row]) -> list[Row]:

@@ -24,6 +24,7 @@ _CURVED = "<PolynomialFunction name='function'><coefficients>.2 -.3 .1 .05 .02</
 _BROKEN = through("PiecewiseLinearFunction", "-.5 0 .6", "0 .1 .5")
 _SINE = function("Sine", amplitude=0.3, omega=2.5, phase=0.4, offset=-0.1)
 _STEP = function("StepFunction", start_time=-0.5, end_time=0.7, start_value=0.3, end_value=-0.2)
+_JUMP = function("StepFunction", start_time=0.4, end_time=-0.7, start_value=0.3, end_value=-0.2)
 _STAIRS = through("PiecewiseConstantFunction", "-.5 0 .6", ".2 .1 .5")
 _PLANE = function("LinearFunction", coefficients=".5 -.3 .2")
 _SLOPE = function("LinearFunction", coefficients="1 0 .2")
@@ -80,6 +81,7 @@ CUSTOM = {
     "no_function": custom({"rotation2": ("b", "1 0 0", "")}, "a b"),
     "sine": turning_and_moving(_SINE),
     "step": turning_and_moving(_STEP),
+    "jump": turning_and_moving(_JUMP),
     "stairs": turning_and_moving(_STAIRS),
     "one_stair": custom({"translation2": ("a", "0 1 0", through("PiecewiseConstantFunction", ".3", ".2"))}),
     **{f"gcv_{m}": turning_and_moving(gcv(m)) for m in (1, 2, 3, 4)},
@@ -186,8 +188,10 @@ TREES = {
     **{f"reversed_{kind}": _reversed(kind) for kind in ("Ellipsoid", "ConstantCurvature")},
     "on_ground_reversed": tree("A", [joint("Universal", "j", "A ground", "a b")], {"on_a": "/bodyset/A"}),
     "loop": tree("A B C", [ROOT, _PIN, joint("Pin", "k", "B C", "c"), joint("Pin", "l", "A C", "d")], _ENDS),
+    "welded_loop": tree("A B C", [ROOT, _PIN, joint("Pin", "k", "A C", "c"), joint("Weld", "l", "B C")], _ENDS),
     "trees": tree("A B C", [joint("Weld", "w", "ground C"), _PIN, ROOT], _ENDS | {"on_c": "/bodyset/C"}),
     "deep_frames": tree("A B", [ROOT, _deep(_PIN)], _ENDS | {"on_deep": "/jointset/j/c2"}),
+    "same_names": tree("A B C", [ROOT, _PIN, joint("Universal", "k", "B C", "c b")], {"on_c": "/bodyset/C"}),
     "bare": tree("A B", [ROOT, _PIN], {}),
     "mixed": _mixed(),
 }  # fmt: skip

@@ -2,14 +2,17 @@
 
 import itertools
 
+import model_zoo as zoo
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.errors import InputError
 from schemas.formulas import DEEPEST, LONGEST, OPERATIONS, Formula, evaluate, monomials
 from schemas.skeleton import SkeletonSpec
+from workers.osim import read_skeleton
 from workers.osim_expressions import program_of, text_of
 
 POSITIVE = st.floats(0.1, 0.9)
@@ -99,6 +102,8 @@ class TestRefusals:
         with pytest.raises(ValueError, match="too long"):
             expression("; ".join(["a", *steps, "n = x"]))
 
-    def test_spec_text_cannot_smuggle_a_program_in(self) -> None:
-        text = '{"joints":[],"coordinates":[],"markers":[],"x":1}'
-        assert SkeletonSpec.from_json(text).joints == ()
+    def test_a_stored_program_is_checked(self) -> None:
+        spec = read_skeleton(zoo.ALL["expression_of_one"])
+        assert SkeletonSpec.from_json(spec.to_json()) == spec
+        with pytest.raises(InputError, match="skeleton"):
+            SkeletonSpec.from_json(spec.to_json().replace('"tanh"', '"system"'))

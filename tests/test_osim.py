@@ -23,10 +23,18 @@ from workers.osim import (
     write_osim,
 )
 
+pytestmark = pytest.mark.filterwarnings("ignore:constraints are ignored")
 ZOO = zoo.ALL
 STILL = text.transform({})
+LOOSE = [
+    text.joint("Pin", "j", "A B", "b"),
+    text.joint("Pin", "k", "A C", "c"),
+    text.joint("Pin", "l", "C D", "d"),
+    text.joint("Weld", "m", "B C"),
+]
 BACKWARDS = text.joint("Scapulothoracic", "j", "B A", "s t u v", text.SHAPES["Scapulothoracic"][1])
-WRITTEN_OTHERWISE = ("nested_frames", "deep_frames", "gcv_smooth", "loop", "mixed", "trees")
+WRITTEN_OTHERWISE = ("nested_frames", "deep_frames", "gcv_smooth", "mixed", "trees")
+WRITTEN_OTHERWISE += ("loop", "welded_loop")
 """Nested frames are written as the one that they make up, a smoothing spline through other points, trees in order."""
 
 
@@ -87,6 +95,10 @@ class TestReading:
         with pytest.warns(UserWarning, match=r"k \(joint that closes a loop\)"):
             spec = read_skeleton(zoo.TREES["loop"])
         assert spec.coordinate_names[-2:] == ("c", "d")
+
+    def test_coordinates_of_one_name_get_their_joints(self) -> None:
+        names = read_skeleton(zoo.TREES["same_names"]).coordinate_names
+        assert names[-3:] == ("j_b", "c", "k_b")
 
     def test_a_coupler_that_is_off_is_none(self) -> None:
         spec = read_skeleton(zoo.OLD["version_20302"])
@@ -186,8 +198,8 @@ class TestRefusals:
             # Over the first two, OpenSim's C++ would end the process.
             (text.tree("A", [text.joint("Custom", "j", "ground A", inside=STILL)], {}), "without coord"),
             (text.tree("A B", [zoo.ROOT, BACKWARDS], {}), "scapula as its parent"),
+            (text.tree("A B C D", [zoo.ROOT, *LOOSE], {}), "closes a loop that others hang on"),
             (text.tree("", [], {}), "no body"),
-            (text.tree("A B", [zoo.ROOT, text.joint("Pin", "j", "A B", "root_0")], {}), "used twice"),
         ],
     )  # fmt: skip
     def test_trees_that_do_not_work_are_refused(self, osim: bytes, reason: str) -> None:

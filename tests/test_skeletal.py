@@ -12,6 +12,7 @@ from trainers.skeletal import Kinematics, SkeletalLayer, forward_kinematics
 from trainers.structure import structure_of
 from workers.osim import OsimModel, read_model, read_skeleton
 
+pytestmark = pytest.mark.filterwarnings("ignore:constraints are ignored")
 MODELS = ("default", "opencap/LaiUhlrich2022", "pose2sim/Model_Pose2Sim_simple")
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from schemas.skeleton import SkeletonSpec
 from trainers.backbones import make_backbone
 from trainers.readout import SCALE_LIMITS, read
-from trainers.rotations import matrix_from_6d
+from trainers.rotations import rotation_of_sixd
 from trainers.skeletal import SkeletalLayer
 
 PLACE = 3
@@ -92,15 +92,15 @@ class D3keNet(nn.Module):
             ones among q; "scale" (n, b, 3); "joints_root" (n, j, 3) and "markers_root" (n, m, 3); "place" (n, 3).
         """
         pooled = self.head(self.backbone(image)).mean((-2, -1)).float() + self.lens(camera)
-        six, scales, angles, place = pooled.split(self.sizes, dim=-1)
-        rotation = matrix_from_6d(six + self.at_rest[:6])
+        sixd, scales, angles, place = pooled.split(self.sizes, dim=-1)
+        R_view_from_root = rotation_of_sixd(sixd + self.at_rest[:6])
         angles = self.angles(angles)
         q = self.default_q.expand(len(angles), -1).index_copy(1, self.places, angles)
         groups = self.scales(scales).unflatten(-1, (self.group_count, 3))
         scale = groups[:, self.group_of_body]
         joints, markers = self.in_root(q, scale)
         return {
-            "R_view_from_root": rotation,
+            "R_view_from_root": R_view_from_root,
             "q": q,
             "angles": angles,
             "scale": scale,

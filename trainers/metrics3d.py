@@ -11,10 +11,12 @@ baseline (predicted points, then inverse kinematics) is trainers/multistep.py.
 from collections.abc import Mapping
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from trainers.metrics import Tally, averaged, total
 from trainers.readout import Readout
+from trainers.rotations import geodesic
 
 Floats = NDArray[np.float64]
 Kinematics = Mapping[str, Floats]
@@ -35,7 +37,8 @@ def errors(readout: Readout, predicted: Kinematics, truth: Kinematics) -> Tally:
         for name in ("joints", "markers", "joints_px")
     }
     outside = _outside(readout, predicted["q"])
-    turn = geodesic(predicted["R_cam_from_root"], truth["R_cam_from_root"])
+    seen, true = (torch.from_numpy(k["R_cam_from_root"]) for k in (predicted, truth))
+    turn = geodesic(seen.double(), true.double()).numpy()
     parts = _angle_errors(readout, predicted["q"], truth["q"]) | {
         "mpjpe_mm": 1000.0 * distances["joints"][:, readout.scored_joints],
         "marker_mm": 1000.0 * distances["markers"],
@@ -72,13 +75,6 @@ def mean_pose(summary: Tally) -> dict[str, Floats]:
     u, _, vt = np.linalg.svd(mean["R_cam_from_root"])
     mean["R_cam_from_root"] = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ vt))]) @ vt
     return mean
-
-
-def geodesic(R_a: Floats, R_b: Floats) -> Floats:
-    """Returns the angle (n) between rotations (n, 3, 3), radians, by the length |R_a - R_b| of the chord."""
-    chord = np.linalg.norm(R_a - R_b, axis=(-2, -1)) / np.sqrt(8.0)
-    result: Floats = 2.0 * np.arcsin(np.clip(chord, 0.0, 1.0))
-    return result
 
 
 def _outside(readout: Readout, q: Floats) -> NDArray[np.bool_]:

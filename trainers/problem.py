@@ -12,10 +12,9 @@ from torch import Tensor
 
 from schemas.errors import InputError
 from schemas.skeleton import Axis, SkeletonSpec
-from trainers.jacobian import motion, point_jacobian
-from trainers.movers import Movers, movers_of
+from trainers.jacobian import Movers, motion, movers_of, point_jacobian
 from trainers.skeletal import forward_kinematics
-from trainers.structure import Couplers, Structure, _couplers, structure_of
+from trainers.structure import Couplers, Structure, couplers_of, straight, structure_of
 
 _QUARTERS = (0.0, np.pi / 2, np.pi, -np.pi / 2)
 _TURNS = (_QUARTERS, (0.0, 0.7, -0.7), _QUARTERS)
@@ -81,7 +80,7 @@ def problem_of(
     if not unknowns:
         raise InputError("skeleton", "has no free coordinate", "Use a model whose joints move")
     structure = structure_of(spec, torch.float64, device)
-    movers = movers_of(spec, structure, unknowns)
+    movers = movers_of(structure, len(spec.coordinates), unknowns)
     default = torch.from_numpy(spec.default_pose()).to(device)
 
     def number(value: object) -> Tensor:
@@ -100,7 +99,7 @@ def problem_of(
     return Problem(
         structure=structure,
         movers=movers,
-        couplers=_couplers(spec, list(spec.coupler_order), number, index),
+        couplers=couplers_of(spec, list(spec.coupler_order), number, index),
         default=default,
         low=low.masked_fill(free, -torch.inf),
         high=high.masked_fill(free, torch.inf),
@@ -123,7 +122,7 @@ def _ranges(spec: SkeletonSpec, unknowns: list[int], like: Tensor) -> tuple[Tens
 def _turned(spec: SkeletonSpec, root: int, unknowns: list[int], default: Tensor) -> Tensor:
     start = default[unknowns]
     axes = spec.joints[root].axes[:3]
-    turning = [unknowns.index(i) for a in axes for i in a.coordinates if i in unknowns]
+    turning = [unknowns.index(i) for axis in axes for i in axis.coordinates if i in unknowns]
     turning = list(dict.fromkeys(turning))[: len(_TURNS)]
     grid = list(itertools.product(*(_TURNS[k] for k in range(len(turning)))))
     starts = start.repeat(len(grid), 1)
@@ -137,9 +136,9 @@ def _stages(spec: SkeletonSpec, structure: Structure, movers: Movers, default: T
     for parent in spec.parents:
         depth.append(0 if parent < 0 else depth[parent] + 1)
     first = torch.full((len(movers.unknowns),), -1)
-    for joint, u in zip(movers.pair_joint.tolist(), movers.pair_unknown.tolist(), strict=True):
-        if joint >= 0:
-            first[u] = depth[joint] if first[u] < 0 else min(int(first[u]), depth[joint])
+    for joint, pair in zip(movers.joints.tolist(), movers.pair.tolist(), strict=True):
+        u = int(movers.pair_unknown[pair])
+        first[u] = depth[joint] if first[u] < 0 else min(int(first[u]), depth[joint])
     spread = torch.linspace(0.1, 0.3, len(default), dtype=default.dtype, device=default.device)
     J = point_jacobian(movers, motion(structure, movers, (default + spread)[None], None))[0]
     moves = J.abs().amax(1) > 1e-9
@@ -150,8 +149,10 @@ def _aliases(spec: SkeletonSpec, unknowns: list[int], low: Tensor, high: Tensor)
     triples, mirrors = [], []
     periodic = [_is_periodic(spec, i) for i in unknowns]
     for joint in spec.joints:
+        if joint.shape is not None:
+            continue
         axes = joint.axes[:3]
-        places = [unknowns.index(i) for a in axes for i in a.coordinates if i in unknowns]
+        places = [unknowns.index(i) for axis in axes for i in axis.coordinates if i in unknowns]
         directions = np.array([a.direction for a in axes])
         square = np.abs(directions @ directions.T - np.eye(3)).max() < 1e-9
         if len(places) == len(set(places)) == 3 and square and all(periodic[i] for i in places):
@@ -177,19 +178,12 @@ def _is_periodic(spec: SkeletonSpec, coordinate: int) -> bool:
     if any(c.coupler and coordinate in c.coupler.independents for c in spec.coordinates):
         return False
     moved = [
-        (joint, k, axis)
-        for joint in spec.joints
-        for k, axis in enumerate(joint.axes)
-        if coordinate in axis.coordinates
+        (j.shape is None and k < 3 and straight(a.curve), a)
+        for j in spec.joints
+        for k, a in enumerate(j.axes)
+        if coordinate in a.coordinates
     ]
-    return bool(moved) and all(
-        joint.shape is None and k < 3 and axis.curve.is_linear and _is_one_to_one(axis)
-        for joint, k, axis in moved
-    )
-
-
-def _is_one_to_one(axis: Axis) -> bool:
-    return abs(abs(_line(axis)[1]) - 1.0) < 1e-9
+    return bool(moved) and all(line and abs(abs(line[0]) - 1.0) < 1e-9 for line, _ in moved)
 
 
 def read_angles(aliases: Aliases, x: Tensor) -> Tensor:

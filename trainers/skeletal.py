@@ -43,18 +43,34 @@ def forward_kinematics(structure: Structure, q: Tensor, scale: Tensor | None = N
             as it is (which ones do too, unless a joint translates along an oblique axis: OpenSim multiplies
             such a translation by |direction| · scale, which is not 1).
     """
-    scales = None if scale is None else _scales(scale)
+    scales = None if scale is None else scales_of(scale)
     given = arguments(structure, q.T.contiguous(), scales)
-    shaped = _shaped(structure, given, scales)
+    shaped = shaped_inputs(structure, given, scales)
     T, points = Chain.apply(structure, given, scales, *shaped)  # type: ignore[no-untyped-call]
-    bodies = structure.carries.shape[1]
-    centres, markers = points[:, :bodies], points[:, bodies : bodies + structure.markers]
-    if len(structure.centre):
-        centres = points.index_select(1, structure.centre)
+    centres, markers = split_points(structure, points)
     return Kinematics(T.permute(3, 2, 1, 0), centres.permute(2, 1, 0), markers.permute(2, 1, 0))
 
 
-def _scales(scale: Tensor) -> Tensor:
+def split_points(structure: Structure, points: Tensor) -> tuple[Tensor, Tensor]:
+    """Parts points (3, p, n) into joint centres (3, b, n) and markers (3, m, n)."""
+    bodies = structure.carries.shape[1]
+    markers = points[:, bodies : bodies + structure.markers]
+    if len(structure.centre):
+        return points.index_select(1, structure.centre), markers
+    return points[:, :bodies], markers
+
+
+def shaped_inputs(
+    structure: Structure, arguments: Tensor, scales: Tensor | None
+) -> tuple[Tensor, Tensor] | tuple[None, None]:
+    """Returns what `pose` wants to know of joints with a shape."""
+    if not structure.shaped.kinds:
+        return None, None
+    R, at = shaped_joints(structure, shaped_values(structure, arguments), scales)
+    return R.permute(2, 1, 0, 3), at.transpose(0, 1)
+
+
+def scales_of(scale: Tensor) -> Tensor:
     """Returns (3, 1 + b, n), ground's 1 first."""
     return nn.functional.pad(scale.permute(2, 1, 0), (0, 0, 1, 0), value=1.0)
 
@@ -86,20 +102,24 @@ def values(curves: Curves, q: Tensor) -> Tensor:
     return torch.cat([value, *formulas])
 
 
-def _shaped(
-    structure: Structure, arguments: Tensor, scales: Tensor | None
-) -> tuple[Tensor, Tensor] | tuple[None, None]:
-    """Returns R_parent_from_body (3, 3, h, n), columns first, and the centres (3, h, n) of the joints with a shape,
-    these in the parent, seen from the joint's place in it; None where there are none."""
+def shaped_values(structure: Structure, arguments: Tensor) -> Tensor:
+    """Returns the six values (h, 6, n) of the joints that are not made of turns and slides, unscaled."""
     shaped = structure.shaped
-    if not shaped.kinds:
-        return None, None
-    six = line_values(shaped.lines, arguments)
+    return line_values(shaped.lines, arguments).view(len(shaped.joint), 6, arguments.shape[1])
+
+
+def shaped_joints(
+    structure: Structure, six: Tensor, scales: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Returns R_parent_from_body (h, 3, 3, n) of those joints, and where in the parent M's origin is, seen from F's
+    (h, 3, n), from their values (h, 6, n)."""
+    shaped = structure.shaped
     if scales is None:
-        scales = arguments.new_ones(3, structure.carries.shape[0], 1)
+        scales = six.new_ones(3, structure.carries.shape[0], 1)
     else:
-        six = six * ((shaped.stretch * scales.index_select(1, shaped.scale)).sum(0) + shaped.rigid)
-    six, scales = six.view(len(shaped.joint), 6, arguments.shape[1]), scales.transpose(0, 1)
+        stretches = (shaped.stretch * scales.index_select(1, shaped.scale)).sum(0) + shaped.rigid
+        six = six * stretches.view(six.shape)
+    scales = scales.transpose(0, 1)
     split = torch.split(six, [len(kind.joints) for kind in shaped.kinds])
     made = [
         local_transforms(kind, own, scales[kind.parents], scales[kind.children])
@@ -107,8 +127,7 @@ def _shaped(
     ]
     rotation, origin = (torch.cat(part) for part in zip(*made, strict=True))
     R_parent_from_body = product(product(shaped.outer, rotation), shaped.inner)
-    centres = (shaped.outer * origin[:, None]).sum(2)
-    return R_parent_from_body.permute(2, 1, 0, 3), centres.transpose(0, 1)
+    return R_parent_from_body, (shaped.outer * origin[:, None]).sum(2)
 
 
 class SkeletalLayer(nn.Module):

@@ -200,7 +200,7 @@ def structure_of(
     points = _markers(spec) + [(spec.parents[i], outer[i]) for i in reversed_]
     vectors = [*zip(spec.parents, outer, strict=True), *((i, inner[i]) for i in shifted), *points]
     return Structure(
-        couplers=_couplers(spec, arguments.evaluated(), number, index),
+        couplers=couplers_of(spec, arguments.evaluated(), number, index),
         curves=_curves(arguments.bent, number, index),
         turns=_lines([arguments.turn(*turn) for turn in turns], number, index),
         first_two=number(
@@ -480,7 +480,7 @@ def _carries(spec: SkeletonSpec) -> Array:
     return carries
 
 
-def _couplers(
+def couplers_of(
     spec: SkeletonSpec, coordinates: list[int], number: Number, index: Index
 ) -> tuple[Couplers, ...]:
     """Groups couplers so that no group needs a value that it sets itself."""

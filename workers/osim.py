@@ -35,7 +35,7 @@ from workers.osim_files import check_document
 from workers.osim_files import missing_meshes as missing_meshes
 from workers.osim_files import read_model as read_model
 from workers.osim_functions import FUNCTIONS, Tools
-from workers.osim_joints import JOINT_AXES, plain_axes, shape_of, tree_order
+from workers.osim_joints import JOINT_AXES, coordinate_names, plain_axes, shape_of, tree_order
 from workers.osim_xml import check_scale, model_xml
 
 opensim.Logger.setLevelString("Off")
@@ -93,9 +93,7 @@ def _load(osim: bytes) -> tuple[Any, Any]:
 def _refuse_reversed_scapulae(model: Any) -> None:
     """Refuses a scapula that is called the parent of its thorax: OpenSim's C++ would end the process over it."""
     model.finalizeConnections()
-    index = {c.getName(): i for i, c in enumerate(_each(model.getCoordinateSet()))}
-    joints, _ = tree_order([_joint(j, index) for j in _each(model.getJointSet())])
-    for joint in joints:
+    for joint in _tree(model)[0]:
         if joint.reverse and isinstance(joint.shape, Scapula):
             remedy = "Make the thorax its parent"
             raise InputError(f"joint {joint.name}", "has the scapula as its parent", remedy)
@@ -132,19 +130,28 @@ def read_skeleton(osim: bytes) -> SkeletonSpec:
 
 def _skeleton(model: Any) -> SkeletonSpec:
     with _named_refusal():
-        coordinates = list(_each(model.getCoordinateSet()))
-        index = {c.getName(): i for i, c in enumerate(coordinates)}
-        couplers, ignored = _couplers(model, index)
-        joints, loops = tree_order([_joint(j, index) for j in _each(model.getJointSet())])
+        couplers, ignored = _couplers(model)
+        joints, loops = _tree(model)
         ignored += [f"{joint.name} (joint that closes a loop)" for joint in loops]
         if ignored:
             warnings.warn(f"constraints are ignored: {', '.join(ignored)}", stacklevel=3)
-        moving = tuple(_coordinate(c, couplers.get(c.getName())) for c in coordinates)
+        coordinates = list(_each(model.getCoordinateSet()))
+        names = enumerate(coordinate_names(coordinates))
+        moving = tuple(_coordinate(coordinates[i], n, couplers.get(i)) for i, n in names)
         markers = tuple(_marker(m) for m in _each(model.getMarkerSet()))
     try:
         return SkeletonSpec(joints=tuple(joints), coordinates=moving, markers=markers)
     except ValueError as error:
         raise InputError(".osim", str(error), "Repair it in OpenSim") from error
+
+
+def _tree(model: Any) -> tuple[list[Joint], list[Joint]]:
+    coordinates = enumerate(_each(model.getCoordinateSet()))
+    index = {str(c.getAbsolutePathString()): i for i, c in coordinates}
+    joints = list(_each(model.getJointSet()))
+    kinds = {str(j.getName()): str(j.getConcreteClassName()) for j in joints}
+    replacing = {name for name, kind in kinds.items() if kind in ("WeldJoint", "FreeJoint")}
+    return tree_order([_joint(j, index) for j in joints], replacing)
 
 
 def _frames(frame: Any) -> tuple[str, tuple[Offset, ...]]:
@@ -169,12 +176,13 @@ def _joint(joint: Any, index: dict[str, int]) -> Joint:
     name, kind = str(joint.getName()), str(joint.getConcreteClassName())
     parent, parent_frames = _frames(joint.getParentFrame())
     child, child_frames = _frames(joint.getChildFrame())
+    coordinates = [joint.get_coordinates(i) for i in range(joint.numCoordinates())]
+    own = {str(c.getName()): index[str(c.getAbsolutePathString())] for c in coordinates}
     if kind == "CustomJoint":
         transform = opensim.CustomJoint.safeDownCast(joint).getSpatialTransform()
-        axes = [_custom_axis(transform.getTransformAxis(i), i, name, index) for i in range(6)]
+        axes = [_custom_axis(transform.getTransformAxis(i), i, name, own) for i in range(6)]
     elif kind in JOINT_AXES:
-        names = [str(joint.get_coordinates(i).getName()) for i in range(joint.numCoordinates())]
-        axes = plain_axes(*JOINT_AXES[kind], [index[n] for n in names])
+        axes = plain_axes(*JOINT_AXES[kind], list(own.values()))
     else:
         raise InputError(
             f"joint {name}", f"is a {kind}, which is not supported", "Replace it by a CustomJoint"
@@ -247,9 +255,12 @@ def _number(function: Any, name: str) -> float:
     return float(opensim.PropertyHelper.getValueDouble(function.getPropertyByName(name)))
 
 
-def _couplers(model: Any, index: dict[str, int]) -> tuple[dict[str, Coupler], list[str]]:
+def _couplers(model: Any) -> tuple[dict[int, Coupler], list[str]]:
     """Returns the enforced couplers by dependent coordinate, and the names of every other constraint."""
     couplers, others = {}, []
+    index: dict[str, int] = {}  # OpenSim takes the first of a name
+    for i, coordinate in enumerate(_each(model.getCoordinateSet())):
+        index.setdefault(str(coordinate.getName()), i)
     for constraint in _each(model.getConstraintSet()):
         if not constraint.get_isEnforced():
             continue
@@ -260,15 +271,15 @@ def _couplers(model: Any, index: dict[str, int]) -> tuple[dict[str, Coupler], li
         name, on = str(coupler.getName()), list(_each(coupler.getIndependentCoordinateNames()))
         curve = _curve(coupler.getFunction(), len(on), f"coupler {name}")
         factor = opensim.PropertyHelper.getValueDouble(coupler.getPropertyByName("scale_factor"))
-        couplers[str(coupler.getDependentCoordinateName())] = Coupler(
+        couplers[index[str(coupler.getDependentCoordinateName())]] = Coupler(
             independents=tuple(index[str(n)] for n in on), curve=curve.times(float(factor))
         )
     return couplers, others
 
 
-def _coordinate(coordinate: Any, coupler: Coupler | None) -> Coordinate:
+def _coordinate(coordinate: Any, name: str, coupler: Coupler | None) -> Coordinate:
     return Coordinate(
-        name=str(coordinate.getName()),
+        name=name,
         kind=KINDS[int(coordinate.getMotionType())],
         lower=max(float(coordinate.getRangeMin()), -UNBOUNDED),
         upper=min(float(coordinate.getRangeMax()), UNBOUNDED),

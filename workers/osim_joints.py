@@ -1,5 +1,6 @@
 """OpenSim's simple joint classes as the six axes of a CustomJoint, and the order of a tree."""
 
+from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
@@ -37,6 +38,15 @@ def plain_axes(rotations: str, translations: str, coordinates: list[int]) -> lis
     return axes
 
 
+def coordinate_names(coordinates: list[Any]) -> list[str]:
+    """Names OpenSim's coordinates; where joints share a name, each gets its joint's before it."""
+    names = [str(c.getName()) for c in coordinates]
+    return [
+        f"{c.getJoint().getName()}_{name}" if names.count(name) > 1 else name
+        for c, name in zip(coordinates, names, strict=True)
+    ]
+
+
 def shape_of(joint: Any, kind: str) -> Shape | None:
     """Copies the sizes of the OpenSim joints that are no six axes; None for the others."""
     if kind == "EllipsoidJoint":
@@ -60,17 +70,22 @@ def _three(vector: Any) -> Vec3:
     return (float(vector.get(0)), float(vector.get(1)), float(vector.get(2)))
 
 
-def tree_order(joints: list[Joint]) -> tuple[list[Joint], list[Joint]]:
+def tree_order(joints: list[Joint], replacing: Collection[str]) -> tuple[list[Joint], list[Joint]]:
     """Sorts joints so that every parent comes first, keeping the model's order otherwise.
 
+    Args:
+        joints: as the model has them.
+        replacing: the names of its WeldJoints and FreeJoints.
+
     Returns:
-        The joints of the tree, those that the model has the other way round reversed; and those that close a loop,
-        which OpenSim replaces by constraints.
+        The joints of the tree, those that the model has the other way round reversed; and those that are left,
+        as the tree without them reaches every body.
 
     Raises:
-        InputError: a joint hangs on nothing, or there is none.
+        InputError: a joint hangs on nothing, or there is none, or the tree cannot be told.
     """
     grown, loops = _grow(joints)
+    grown, loops = _replaced(grown, loops, replacing)
     ordered: list[Joint] = []
     reached, waiting = {GROUND}, [grown[j.name] for j in joints if j.name in grown]
     while waiting:
@@ -107,6 +122,29 @@ def _grow(joints: list[Joint]) -> tuple[dict[str, Joint], list[Joint]]:
         reason = "hangs on nothing" if loose else "holds no body that a joint carries"
         raise InputError(name, reason, "Join every body to ground, directly or by others")
     return grown, waiting
+
+
+def _replaced(
+    grown: dict[str, Joint], loops: list[Joint], replacing: Collection[str]
+) -> tuple[dict[str, Joint], list[Joint]]:
+    """Lets a WeldJoint or FreeJoint that closes a loop carry its child, instead of the joint that did.
+
+    So OpenSim 4.6 poses such models: it adds these joints after all others. What hangs on the child stays with the
+    child's first place there, which no tree can tell.
+    """
+    grown, left = dict(grown), []
+    for loop in loops:
+        if loop.name not in replacing:
+            left.append(loop)
+            continue
+        before = [j for j in grown.values() if j.child == loop.child]
+        if not before or any(j.parent == loop.child for j in grown.values()):
+            remedy = "Replace it by a WeldConstraint, or leave it out"
+            raise InputError(f"joint {loop.name}", "closes a loop that others hang on", remedy)
+        del grown[before[0].name]
+        grown[loop.name] = loop
+        left.append(before[0])
+    return grown, left
 
 
 def _reversed(joint: Joint) -> Joint:
