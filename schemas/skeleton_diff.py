@@ -44,6 +44,13 @@ FUNCTIONS = {
     "polynomial": "PolynomialFunction",
     "spline": "SimmSpline",
     "piecewise_linear": "PiecewiseLinearFunction",
+    "piecewise_constant": "PiecewiseConstantFunction",
+    "step": "StepFunction",
+    "gcv_spline": "GCVSpline",
+    "sine": "Sine",
+    "plane": "LinearFunction",
+    "multivariate": "MultivariatePolynomialFunction",
+    "expression": "ExpressionBasedFunction",
 }
 
 

@@ -61,25 +61,28 @@ def pose(
         shaped_R: (3, 3, h, n), columns first: R_parent_from_body of the h joints with a shape; None for none.
         shaped_at: (3, h, n): where in the parent, seen from the joint's place in it, their centres are.
     """
-    bodies, inner = s.carries.shape[1], len(s.inner)
+    bodies, count = s.carries.shape[1], len(s.base)
     angles = _angles(s, line_values(s.turns, arguments))
     local = _local(s, angles)
     if shaped_R is not None:
         rows = _rows(shaped_R.transpose(0, 1))
         local = local.index_copy(2, s.shaped.place, _composed(s.shaped.fixed, rows))
-    T = _rotated(s, local)
-    turned = T[:3, :3].index_select(2, s.vectors.body)
+    R = _chained(s, local)
+    turned = R.index_select(2, s.vectors.body)
     slid = line_values(s.slides.lines, arguments)
     vectors = _vectors(s, slid, scales)
     if shaped_at is not None:
         vectors.index_add_(1, s.shaped.joint, shaped_at)
     ends = _product(turned, vectors)
     steps = ends[:, :bodies]
-    if inner:
-        steps = steps.index_add(1, s.inner, ends[:, bodies : bodies + inner], alpha=-1)
+    if len(s.inner):
+        steps = steps.index_add(1, s.inner, ends[:, count:], alpha=-1)
+    T = R.new_empty(4, 4, *R.shape[2:])
+    T[:3, :3] = R
     T[3, :3] = s.carries @ steps
-    points = torch.cat([ends[:, :bodies], ends[:, bodies + inner :]], dim=1)
-    points += T[3, :3].index_select(1, s.base)
+    T[:3, 3] = 0.0
+    T[3, 3] = 1.0
+    points = ends[:, :count] + T[3, :3].index_select(1, s.base)
     return Posed(T, turned, points, angles, slid)
 
 
@@ -115,37 +118,31 @@ def _local(s: Structure, angles: Angles) -> Tensor:
     return _composed(first_two, _rows(third))
 
 
-def _rotated(s: Structure, local: Tensor) -> Tensor:
-    """Multiplies rotations (3, 3, t, n) down the tree; returns transforms without origins.
+def _chained(s: Structure, local: Tensor) -> Tensor:
+    """Multiplies rotations (3, 3, t, n) down the tree to R_ground_from_body (3, 3, 1 + b, n), ground's own first.
 
     One product per two levels: each body of even depth is first joined to its anchor, all at once; the bodies of odd
-    depth follow at the end, all at once.
+    depth follow at the end, all at once, and then the still ones.
     """
     ground = torch.eye(3, dtype=local.dtype, device=local.device)[:, :, None, None]
     levels = [ground.expand(3, 3, 1, local.shape[3])]
-    if len(s.even):
-        joined = _composed(
-            local.index_select(2, s.even_anchor),
-            _rows(local.index_select(2, s.even).transpose(0, 1)),
-        )
+    even, odd = (
+        _rows(local.transpose(0, 1)[:, :, : len(s.even_anchor)]),
+        local[:, :, len(s.even_anchor) :],
+    )
+    if len(s.even_anchor):
+        joined = _composed(local.index_select(2, s.even_anchor), even)
         widths = [len(places) for places in s.levels]
-        steps = zip(
-            *(torch.split(k, widths, 2) for k in _rows(joined.transpose(0, 1))), strict=True
-        )
-        for places, rows in zip(s.levels, steps, strict=True):
+        steps = (torch.split(rows, widths, 2) for rows in _rows(joined.transpose(0, 1)))
+        for places, rows in zip(s.levels, zip(*steps, strict=True), strict=True):
             levels.append(_composed(levels[-1].index_select(2, places), rows))
     R = torch.cat(levels, dim=2)
-    odd = _rows(local.index_select(2, s.odd).transpose(0, 1))
-    R = torch.cat([R, _composed(R.index_select(2, s.odd_anchor), odd)], dim=2)
-    R = R.index_select(2, s.anchor)
+    last = _composed(R.index_select(2, s.odd_anchor), _rows(odd.transpose(0, 1)))
+    R = torch.cat([R, last], dim=2).index_select(2, s.anchor)
     if len(s.still):
         still = _composed(R.index_select(2, s.still), _rows(s.still_rotation))
         R.index_copy_(2, s.still, still)
-    T = R.new_empty(4, 4, *R.shape[2:])
-    T[:3, :3] = R
-    T[:, 3] = 0.0
-    T[3, 3] = 1.0
-    return T
+    return R
 
 
 def _rows(B: Tensor) -> tuple[Tensor, ...]:
@@ -180,7 +177,7 @@ def _stretches(s: Structure, scales: Tensor) -> Tensor:
 
 
 class Chain(torch.autograd.Function):
-    """`pose` with the way back: returns transforms (4, 4, b, n), columns first, and points (3, p, n).
+    """`pose` with the way back: returns transforms (4, 4, b, n), columns first, and the first b and the other points.
 
     Differentiable once, in arguments and scales.
     """
@@ -193,26 +190,29 @@ class Chain(torch.autograd.Function):
         scales: Tensor | None,
         shaped_R: Tensor | None,
         shaped_at: Tensor | None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         posed = pose(s, arguments, scales, shaped_R, shaped_at)
         ctx.structure = s
         ctx.arguments = len(arguments)
         ctx.set_materialize_grads(False)
         T, turned, points, angles, slid = posed
         ctx.save_for_backward(T, turned, points, slid, scales, shaped_R, *angles)
-        return posed.T_ground_from_body[:, :, 1:], posed.points
+        bodies = s.carries.shape[1]
+        return T[:, :, 1:], points[:, :bodies], points[:, bodies:]
 
     @staticmethod
     @once_differentiable
     def backward(
-        ctx: Any, on_transforms: Tensor | None, on_points: Tensor | None
+        ctx: Any, on_transforms: Tensor | None, on_first: Tensor | None, on_others: Tensor | None
     ) -> tuple[None, Tensor, Tensor | None, Tensor | None, Tensor | None]:
         s: Structure = ctx.structure
         T, turned, points, slid, scales, shaped_R, *angles = ctx.saved_tensors
         posed = Posed(T, turned, points, Angles(*angles), slid)
-        if on_points is None:
-            on_points = torch.zeros_like(posed.points)
-        carried = _carried(s, posed, on_transforms, on_points)
+        on_points = _joined(points, on_first, on_others, s.carries.shape[1])
+        arms = (
+            points - points[:, :1]
+        )  # from the first joint's centre, to keep digits far from ground's origin
+        carried = _carried(s, posed, arms, on_transforms, on_points)
         on_vectors = _on_vectors(s, posed, carried[:3], on_points)
         on_slides = (s.slides.direction * on_vectors.index_select(1, s.slides.joint)).sum(0)
         on_scales = None
@@ -221,7 +221,7 @@ class Chain(torch.autograd.Function):
         if scales is not None:
             on_slides = on_slides * _stretches(s, scales)
         on_arguments = on_slides.new_zeros(ctx.arguments, on_slides.shape[1])
-        torques = _torques(s, posed, carried)
+        torques = _torques(posed, arms[:, : s.carries.shape[1]], carried)
         on_turns = _on_turns(s, posed, torques)
         on_arguments.index_add_(0, s.turns.source, on_turns.mul_(s.turns.slope))
         on_arguments.index_add_(0, s.slides.lines.source, on_slides * s.slides.lines.slope)
@@ -237,25 +237,29 @@ def _on_rotation(R: Tensor, torques: Tensor) -> Tensor:
     return torch.stack([0.5 * _cross(torques, column) for column in R])
 
 
-def _carried(s: Structure, posed: Posed, on_transforms: Tensor | None, on_points: Tensor) -> Tensor:
+def _joined(points: Tensor, first: Tensor | None, others: Tensor | None, bodies: int) -> Tensor:
+    """Returns the gradients of all points (3, p, n)."""
+    first = torch.zeros_like(points[:, :bodies]) if first is None else first
+    others = torch.zeros_like(points[:, bodies:]) if others is None else others
+    return torch.cat([first, others], dim=1)
+
+
+def _carried(
+    s: Structure, posed: Posed, arms: Tensor, on_transforms: Tensor | None, on_points: Tensor
+) -> Tensor:
     """Returns force, and torque about the first joint's centre, (6, b, n) on all that each joint carries."""
-    wrenches = torch.cat([on_points, _cross(_arms(posed), on_points)])
+    wrenches = torch.cat([on_points, _cross(arms, on_points)])
     bodies = wrenches.new_zeros(6, len(s.anchor), wrenches.shape[2])
     bodies.index_add_(1, s.owner, wrenches)
     if on_transforms is not None:
-        arms = posed.T_ground_from_body[3, :3, 1:] - posed.points[:, :1]
+        origins = posed.T_ground_from_body[3, :3, 1:] - posed.points[:, :1]
         bodies[:3, 1:] += on_transforms[3, :3]
-        bodies[3:, 1:] += _cross(arms, on_transforms[3, :3])
+        bodies[3:, 1:] += _cross(origins, on_transforms[3, :3])
         for own, on in zip(
             posed.T_ground_from_body[:3, :3, 1:], on_transforms[:3, :3], strict=True
         ):
             bodies[3:, 1:] += _cross(own, on)
     return s.carries.T @ bodies
-
-
-def _arms(posed: Posed) -> Tensor:
-    """Returns the points (3, p, n) from the first joint's centre: moments keep their digits far from the origin."""
-    return posed.points - posed.points[:, :1]
 
 
 def _cross(a: Tensor, b: Tensor) -> Tensor:
@@ -272,16 +276,14 @@ def _on_vectors(s: Structure, posed: Posed, forces: Tensor, on_points: Tensor) -
     bodies = s.carries.shape[1]
     ends = [forces, on_points[:, bodies:]]
     if len(s.inner):  # a joint's own centre does not feel where the child's origin is
-        below = (on_points[:, :bodies] - forces).index_select(1, s.inner)
-        ends.insert(1, below)
+        ends.append((on_points[:, :bodies] - forces).index_select(1, s.inner))
     return _transpose_product(posed.turned, torch.cat(ends, dim=1))
 
 
-def _torques(s: Structure, posed: Posed, carried: Tensor) -> Tensor:
+def _torques(posed: Posed, arms: Tensor, carried: Tensor) -> Tensor:
     """Returns the torques about the joints' own centres (3, b, n), in the parent bodies."""
-    bodies = s.carries.shape[1]
-    torques = carried[3:] - _cross(_arms(posed)[:, :bodies], carried[:3])
-    return _transpose_product(posed.turned[:, :, :bodies], torques)
+    torques = carried[3:] - _cross(arms, carried[:3])
+    return _transpose_product(posed.turned[:, :, : arms.shape[1]], torques)
 
 
 def _on_turns(s: Structure, posed: Posed, torques: Tensor) -> Tensor:

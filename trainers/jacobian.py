@@ -25,7 +25,7 @@ from trainers.skeletal import (
     shaped_inputs,
     shaped_joints,
     shaped_values,
-    split_points,
+    sort_points,
     values,
 )
 from trainers.structure import Couplers, Curves, Structure
@@ -117,7 +117,7 @@ def movers_of(structure: Structure, coordinates: int, unknowns: list[int]) -> Mo
     carries = like.cpu().numpy().astype(bool)
     known = joints >= 0
     above = carries[joints + 1][:, joints] & known[:, None] & known
-    owner = torch.cat(split_points(structure, structure.owner[None, :, None]), dim=1).flatten()
+    owner = _sorted(structure, structure.owner[None, :, None]).flatten()
     beyond = carries[owner.cpu().numpy()][:, joints].T & known[:, None]
 
     def index(values: list[int]) -> Tensor:
@@ -225,8 +225,14 @@ def motion(structure: Structure, movers: Movers, q: Tensor, scale: Tensor | None
     turning = direction * movers.turning
     moved = torch.linalg.cross(centres, turning, dim=1) + (direction - turning)
     twists = given.new_zeros(len(movers.pair_unknown), 6, q.shape[0])
-    points = torch.cat(split_points(structure, posed.points), dim=1).transpose(0, 1).contiguous()
+    points = _sorted(structure, posed.points).transpose(0, 1).contiguous()
     return Motion(points, twists.index_add(0, movers.pair, torch.cat([turning, moved], dim=1)))
+
+
+def _sorted(structure: Structure, points: Tensor) -> Tensor:
+    """Returns joint centres, then markers, of all points (…, p, n)."""
+    bodies = structure.carries.shape[1]
+    return torch.cat(sort_points(structure, points[:, :bodies], points[:, bodies:]), dim=1)
 
 
 def _local_axes(

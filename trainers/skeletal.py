@@ -46,18 +46,17 @@ def forward_kinematics(structure: Structure, q: Tensor, scale: Tensor | None = N
     scales = None if scale is None else scales_of(scale)
     given = arguments(structure, q.T.contiguous(), scales)
     shaped = shaped_inputs(structure, given, scales)
-    T, points = Chain.apply(structure, given, scales, *shaped)  # type: ignore[no-untyped-call]
-    centres, markers = split_points(structure, points)
+    T, *points = Chain.apply(structure, given, scales, *shaped)  # type: ignore[no-untyped-call]
+    centres, markers = sort_points(structure, *points)
     return Kinematics(T.permute(3, 2, 1, 0), centres.permute(2, 1, 0), markers.permute(2, 1, 0))
 
 
-def split_points(structure: Structure, points: Tensor) -> tuple[Tensor, Tensor]:
-    """Parts points (3, p, n) into joint centres (3, b, n) and markers (3, m, n)."""
-    bodies = structure.carries.shape[1]
-    markers = points[:, bodies : bodies + structure.markers]
-    if len(structure.centre):
-        return points.index_select(1, structure.centre), markers
-    return points[:, :bodies], markers
+def sort_points(structure: Structure, first: Tensor, others: Tensor) -> tuple[Tensor, Tensor]:
+    """Makes joint centres (3, b, n) and markers (3, m, n) of the first b points and the others."""
+    if not len(structure.centre):
+        return first, others
+    centres = torch.cat([first, others], dim=1).index_select(1, structure.centre)
+    return centres, others[:, : structure.markers]
 
 
 def shaped_inputs(

@@ -92,7 +92,7 @@ class Slides(NamedTuple):
 
 
 class Vectors(NamedTuple):
-    """Vectors fixed in bodies: all joints' origins in parents, then joint origins in children, then markers."""
+    """Vectors fixed in bodies: of all points (joints in their parents, markers), then joint origins in children."""
 
     body: Tensor
     """(v) body + 1: whose frame the vector is in, and whose scale multiplies it."""
@@ -142,19 +142,15 @@ class Structure(NamedTuple):
     axes: tuple[Tensor, ...]
     """(t, 3, 1), (t, 3, 3), (t, 3, 9): the turns' axes in the parent body, for each product of the turns before."""
     turning: Tensor
-    """(t) bodies, by depth."""
-    even: Tensor
-    """Places, among the turning bodies, of those of even depth."""
+    """(t) bodies: those of even depth first, by depth."""
     even_anchor: Tensor
-    """Places, among the turning bodies, of their anchors."""
+    """Places, among the turning bodies, of the anchors of those of even depth."""
     levels: tuple[Tensor, ...]
     """Per even depth: where, in the even depth before, the anchors of its bodies' anchors are. Ground is depth 0."""
-    odd: Tensor
-    """Places, among the turning bodies, of those of odd depth."""
     odd_anchor: Tensor
-    """Places, among ground and the bodies of even depth, of their anchors."""
+    """Places, among ground and the bodies of even depth, of the anchors of those of odd depth."""
     anchor: Tensor
-    """(1 + b) per body + 1: the place of its anchor among ground, the bodies of even depth, those of odd depth."""
+    """(1 + b) per body + 1: the place of its anchor among ground and the turning bodies."""
     still: Tensor
     """(w) body + 1."""
     still_rotation: Tensor
@@ -163,7 +159,7 @@ class Structure(NamedTuple):
     shaped: Shaped
     vectors: Vectors
     inner: Tensor
-    """Joints whose origin is not that of their child; the vectors between all joints' and the markers' are theirs."""
+    """Joints whose origin is not that of their child; the last vectors are theirs."""
     base: Tensor
     """(p) body + 1 at whose origin the point's vector starts: of a joint its parent, of a marker its own."""
     owner: Tensor
@@ -198,7 +194,7 @@ def structure_of(
     shifted = [i for i, S in enumerate(inner) if S.any()]
     reversed_ = [i for i, joint in enumerate(spec.joints) if joint.reverse]
     points = _markers(spec) + [(spec.parents[i], outer[i]) for i in reversed_]
-    vectors = [*zip(spec.parents, outer, strict=True), *((i, inner[i]) for i in shifted), *points]
+    vectors = [*zip(spec.parents, outer, strict=True), *points, *((i, inner[i]) for i in shifted)]
     return Structure(
         couplers=couplers_of(spec, arguments.evaluated(), number, index),
         curves=_curves(arguments.bent, number, index),
@@ -209,10 +205,8 @@ def structure_of(
         third=number([t.third.reshape(3, 9).T for t in turned]),
         axes=tuple(number([t.axes[k].T for t in turned]).reshape(-1, 3, 3**k) for k in range(3)),
         turning=index(chain.turning),
-        even=index(chain.even),
         even_anchor=index(chain.even_anchor),
         levels=tuple(map(index, chain.levels)),
-        odd=index(chain.odd),
         odd_anchor=index(chain.odd_anchor),
         anchor=index([chain.place[chain.anchor[i]] for i in range(-1, len(spec.joints))]),
         still=index(chain.still) + 1,
@@ -326,14 +320,15 @@ class _Chain:
             else:
                 self.anchor[i] = self.anchor[parent]
                 self.fixed[i] = self.fixed[parent] @ _still_rotation(joint)
-        self.turning = sorted((i for i in depth if i >= 0), key=lambda i: depth[i])
+        even, odd = (
+            sorted((i for i in depth if i >= 0 and depth[i] % 2 == k), key=lambda i: depth[i])
+            for k in (0, 1)
+        )
+        self.turning = [*even, *odd]
         self.still = [i for i in self.anchor if i not in depth]
+        self.place = {body: k for k, body in enumerate([-1, *self.turning])}
         above = {i: self.anchor[spec.parents[i]] for i in self.turning}
-        even, odd = ([i for i in self.turning if depth[i] % 2 == k] for k in (0, 1))
-        at = {body: k for k, body in enumerate(self.turning)}
-        self.even, self.odd = [at[i] for i in even], [at[i] for i in odd]
-        self.even_anchor = [at[above[i]] for i in even]
-        self.place = {body: k for k, body in enumerate([-1, *even, *odd])}
+        self.even_anchor = [self.place[above[i]] - 1 for i in even]
         self.odd_anchor = [self.place[above[i]] for i in odd]
         self.levels: list[list[int]] = []
         before = {-1: 0}
