@@ -48,14 +48,15 @@ class Built:
 def plan(recipe: Recipe, url: str) -> Plan:
     """Compares the shards that a recipe wants with those that are whole at the URL."""
     jobs = produce.plan(recipe, url)
-    stored = Store(url).action_keys()
+    begun = Store(url).action_keys()
     published = manifest.find_dataset(url)
     known = {shard.action_key: shard for shard in published.shards} if published else {}
-    present = {
-        job.action_key: known.get(job.action_key) or produce.recall(url, job.action_key)
-        for job in jobs
-        if job.action_key in stored
-    }
+    present = {}
+    for job in jobs:
+        if job.action_key in begun:
+            receipt = known.get(job.action_key) or produce.recall(url, job.action_key)
+            if receipt is not None:
+                present[job.action_key] = receipt
     return Plan(jobs=tuple(jobs), present=present)
 
 

@@ -112,8 +112,8 @@ def _info(dataset: Dataset) -> dict[str, Any]:
         "kind": str(dataset.recipe.get("kind", "")),
         "dataset_id": dataset.dataset_id,
         "number": dataset.number,
-        "parent": dataset.parent,
-        "created": dataset.created,
+        "parent": dataset.commit.parent,
+        "created": dataset.commit.created,
         "samples": dataset.rows,
         "shards": len(dataset.shards),
         "bytes": dataset.bytes,
@@ -122,7 +122,7 @@ def _info(dataset: Dataset) -> dict[str, Any]:
         "lots": lots,
         "quarantined": {row["reason"]: row["count"] for row in _quarantine(dataset)},
         "skeletons": list(dataset.skeletons),
-        "tools": dataset.tools,
+        "tools": dataset.commit.tools,
     }
 
 

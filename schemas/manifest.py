@@ -7,9 +7,11 @@ The dataset id is the digest of the sorted shards, so equal content has an equal
 import importlib.metadata
 import io
 import json
+import re
 import secrets
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +23,9 @@ from schemas.shards import Quarantined, ShardKey, ShardReceipt, canonical_digest
 from schemas.statistics import Statistics, total
 from schemas.store import Store
 
+_TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_COMMIT = re.compile(r"commits/(\d{20})\.json")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 _TOOLS = ("numpy", "zarr", "opensim", "anny", "moderngl", "simplejpeg", "opencv-python-headless")
 _SCHEMA = pa.schema(
     [
@@ -56,6 +61,7 @@ def receipt_to_json(receipt: ShardReceipt) -> dict[str, Any]:
             {"sample": q.sample, "reason": q.reason, "detail": q.detail} for q in receipt.quarantine
         ],
         "skeleton": receipt.skeleton,
+        "inputs": receipt.inputs,
     }
 
 
@@ -76,12 +82,37 @@ def receipt_from_json(data: dict[str, Any]) -> ShardReceipt:
         statistics=Statistics.from_json(data["statistics"]),
         quarantine=tuple(Quarantined(**q) for q in data["quarantine"]),
         skeleton=data["skeleton"],
+        inputs=dict(data.get("inputs", {})),
     )
 
 
-def dataset_id(receipts: Iterable[ShardReceipt]) -> str:
-    """Returns the identity of a set of shards, independent of their order and of who made them."""
+def identity_of(receipts: Iterable[ShardReceipt]) -> str:
+    """Returns the dataset id of a set of shards, independent of their order and of who made them.
+
+    A Merkle root: over the sorted shards, each by its root metadata, which holds the digests of its other objects.
+    """
     return canonical_digest(sorted([r.action_key, r.digests["zarr.json"]] for r in receipts))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Commit:
+    """One link of the chain: what was published, when, by what; without its shards."""
+
+    number: int
+    dataset_id: str
+    parent: str | None
+    created: str
+    complete: bool
+    """False for what an unfinished build had made so far; readers pass over it."""
+    last_complete: int | None
+    """The newest complete commit up to this one."""
+    recipe: dict[str, Any]
+    tools: dict[str, str]
+    shards: int
+    rows: int
+    bytes: int
+    build: dict[str, Any]
+    """How it was made: samples made, seconds, engine. Provenance only, not identity."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,13 +120,23 @@ class Dataset:
     """One published state of a dataset."""
 
     url: str
-    number: int
-    dataset_id: str
-    parent: str | None
-    created: str
-    recipe: dict[str, Any]
-    tools: dict[str, str]
+    commit: Commit
     shards: tuple[ShardReceipt, ...]
+
+    @property
+    def number(self) -> int:
+        """Returns the commit's place in the chain."""
+        return self.commit.number
+
+    @property
+    def dataset_id(self) -> str:
+        """Returns the identity of the content."""
+        return self.commit.dataset_id
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Returns the recipe as a document."""
+        return self.commit.recipe
 
     @property
     def store(self) -> Store:
@@ -123,77 +164,210 @@ class Dataset:
         return tuple(sorted({shard.skeleton for shard in self.shards} - {""}))
 
 
+def split_reference(url: str) -> tuple[str, str | None]:
+    """Parts `URL@reference`; a reference is a commit's number, a tag, or the beginning of a dataset id."""
+    base, at, reference = url.rpartition("@")
+    return (base, reference) if at and base and "/" not in reference else (url, None)
+
+
+def commit_path(number: int) -> str:
+    """Returns where a commit lies."""
+    return f"commits/{number:020d}.json"
+
+
+def tag_path(name: str) -> str:
+    """Returns where a tag lies.
+
+    Raises:
+        InputError: not a name of letters, digits, `.`, `_`, `-` that could not be a commit's number.
+    """
+    if not _TAG.fullmatch(name) or name.isdecimal():
+        raise InputError(
+            name, "is no name for a tag", "Use letters, digits, '.', '_', '-', not digits alone"
+        )
+    return f"tags/{name}.json"
+
+
+def commit_numbers(url: str) -> list[int]:
+    """Returns the numbers of all commits, ascending, by one listing."""
+    found = (_COMMIT.fullmatch(path) for path in Store(url).list_paths("commits"))
+    return [int(match.group(1)) for match in found if match]
+
+
+def read_commit(url: str, number: int) -> Commit:
+    """Reads one commit.
+
+    Raises:
+        InputError: it is not there, or is none.
+    """
+    path = commit_path(number)
+    with _readable(url, path):
+        data = json.loads(Store(url).get_bytes(path))
+        return Commit(
+            number=int(data["number"]),
+            dataset_id=str(data["dataset_id"]),
+            parent=data["parent"],
+            created=str(data["created"]),
+            complete=bool(data["complete"]),
+            last_complete=data["last_complete"],
+            recipe=dict(data["recipe"]),
+            tools=dict(data["tools"]),
+            shards=int(data["shards"]),
+            rows=int(data["rows"]),
+            bytes=int(data["bytes"]),
+            build=dict(data["build"]),
+        )
+
+
+def read_shards(url: str, dataset_id: str) -> tuple[ShardReceipt, ...]:
+    """Reads a manifest.
+
+    Raises:
+        InputError: it is not there, or is none, or is not what its name says.
+    """
+    with _readable(url, f"manifests/{dataset_id}"):
+        path = manifest_path(dataset_id)
+        table = pq.read_table(io.BytesIO(Store(url).get_bytes(path)))
+        receipts = tuple(receipt_from_json(json.loads(r)) for r in table["receipt"].to_pylist())
+        if identity_of(receipts) != dataset_id:
+            raise ValueError("its content is not what its name says")
+        return receipts
+
+
+def manifest_path(dataset_id: str) -> str:
+    """Returns where the manifest of that identity lies."""
+    if not _DIGEST.fullmatch(dataset_id):
+        raise ValueError(f"{dataset_id!r} is no dataset id")
+    return f"manifests/{dataset_id}.parquet"
+
+
+@contextmanager
+def _readable(url: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, FileNotFoundError, pa.ArrowException) as error:
+        raise InputError(
+            f"{url}/{path}", f"cannot be read ({error!r})", "Build the dataset again"
+        ) from error
+
+
 def open_dataset(url: str) -> Dataset:
-    """Opens the newest published state.
+    """Opens the newest complete state, or the one that `URL@reference` names.
 
     Raises:
         InputError: nothing is published there, or it cannot be reached or read.
     """
-    paths = Store(url).list_paths("commits")
-    if not paths:
+    base, reference = split_reference(url)
+    commit = find_commit(base, reference)
+    if commit is None:
         raise InputError(url, "holds no published dataset", "Check the URL, or build it first")
-    return _open(url, paths[-1])
-
-
-def _open(url: str, path: str) -> Dataset:
-    store = Store(url)
-    try:
-        commit = json.loads(store.get_bytes(path))
-        table = pq.read_table(
-            io.BytesIO(store.get_bytes(f"manifests/{commit['manifest']}.parquet"))
-        )
-        receipts = tuple(receipt_from_json(json.loads(r)) for r in table["receipt"].to_pylist())
-        return Dataset(
-            url=url,
-            number=int(commit["number"]),
-            dataset_id=commit["dataset_id"],
-            parent=commit["parent"],
-            created=commit["created"],
-            recipe=commit["recipe"],
-            tools=commit["tools"],
-            shards=receipts,
-        )
-    except (KeyError, TypeError, ValueError, FileNotFoundError, pa.ArrowException) as error:
-        raise InputError(
-            f"{url}/{path}", f"is no readable commit ({error!r})", "Build the dataset again"
-        ) from error
+    if reference is None and not commit.complete:
+        if commit.last_complete is None:
+            raise InputError(
+                url,
+                f"holds only an unfinished build ({commit.shards} shards so far)",
+                f"Let the build finish, or open {base}@{commit.number}",
+            )
+        commit = read_commit(base, commit.last_complete)
+    return Dataset(url=base, commit=commit, shards=read_shards(base, commit.dataset_id))
 
 
 def find_dataset(url: str) -> Dataset | None:
-    """Opens the newest published state, or returns None where nothing is published."""
-    return open_dataset(url) if Store(url).list_paths("commits") else None
+    """Opens the newest state, complete or not, or returns None where nothing is published."""
+    commit = find_commit(url, None)
+    if commit is None:
+        return None
+    return Dataset(url=url, commit=commit, shards=read_shards(url, commit.dataset_id))
 
 
-def publish(url: str, recipe: dict[str, Any], receipts: Iterable[ShardReceipt]) -> Dataset:
+def find_commit(url: str, reference: str | None) -> Commit | None:
+    """Finds a commit by its number, a tag, the beginning of its dataset id, or the newest; None where none is.
+
+    Raises:
+        InputError: a reference that names nothing.
+    """
+    numbers = commit_numbers(url)
+    if reference is None:
+        return read_commit(url, numbers[-1]) if numbers else None
+    if reference.isdecimal() and int(reference) in numbers:
+        return read_commit(url, int(reference))
+    if _TAG.fullmatch(reference) and not reference.isdecimal():
+        try:
+            return read_commit(
+                url, int(json.loads(Store(url).get_bytes(tag_path(reference)))["number"])
+            )
+        except FileNotFoundError:
+            pass
+    for number in reversed(numbers):
+        commit = read_commit(url, number)
+        if len(reference) >= 6 and commit.dataset_id.startswith(reference):
+            return commit
+    raise InputError(
+        f"{url}@{reference}",
+        "names no commit, tag or dataset id",
+        "See python -m pipeline log",
+    )
+
+
+def publish(
+    url: str,
+    recipe: dict[str, Any],
+    receipts: Iterable[ShardReceipt],
+    *,
+    complete: bool = True,
+    build: dict[str, Any] | None = None,
+) -> Dataset:
     """Makes a set of written shards the newest state of the dataset and returns it; the same state again is a no-op.
 
-    A write whose acknowledgement was lost is recognised by the id inside the commit.
+    Who loses the race for a number takes the next one, on top of the winner: both states stay in the chain. A write
+    whose acknowledgement was lost is recognised by the id inside the commit.
     """
     store = Store(url)
     rows = sorted(receipts, key=lambda r: (r.key, r.action_key))
-    identity = dataset_id(rows)
+    identity = identity_of(rows)
     write_id = secrets.token_hex(16)
-    store.create_bytes(f"manifests/{identity}.parquet", _parquet(rows))
+    store.create_bytes(manifest_path(identity), _parquet(rows))
     while True:
-        head = find_dataset(url)
-        if head is not None and head.dataset_id == identity and head.recipe == recipe:
-            return head
+        head = find_commit(url, None)
+        if head and (head.dataset_id, head.recipe, head.complete) == (identity, recipe, complete):
+            return Dataset(url=url, commit=head, shards=tuple(rows))
         number = head.number + 1 if head else 0
-        path = f"commits/{number:020d}.json"
-        commit = {
-            "number": number,
-            "manifest": identity,
-            "dataset_id": identity,
-            "parent": head.dataset_id if head else None,
-            "write_id": write_id,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "recipe": recipe,
-            "tools": tool_versions(),
-        }
-        if store.create_bytes(path, json.dumps(commit, indent=1, sort_keys=True).encode()):
-            return _open(url, path)
-        if json.loads(store.get_bytes(path)).get("write_id") == write_id:
-            return _open(url, path)
+        commit = Commit(
+            number=number,
+            dataset_id=identity,
+            parent=head.dataset_id if head else None,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            complete=complete,
+            last_complete=number if complete else (head.last_complete if head else None),
+            recipe=recipe,
+            tools=tool_versions(),
+            shards=len(rows),
+            rows=sum(r.rows for r in rows),
+            bytes=sum(r.bytes for r in rows),
+            build=build or {},
+        )
+        document = asdict(commit) | {"write_id": write_id}
+        if _create(store, commit_path(number), document, write_id):
+            return Dataset(url=url, commit=commit, shards=tuple(rows))
+
+
+def _create(store: Store, path: str, document: dict[str, Any], write_id: str) -> bool:
+    """Creates a commit; says whether it is ours, also where the store's answer was lost."""
+    try:
+        if store.create_bytes(path, json.dumps(document, indent=1, sort_keys=True).encode()):
+            return True
+    except InputError:
+        if not _is_ours(store, path, write_id):
+            raise
+        return True
+    return _is_ours(store, path, write_id)
+
+
+def _is_ours(store: Store, path: str, write_id: str) -> bool:
+    try:
+        return bool(json.loads(store.get_bytes(path)).get("write_id") == write_id)
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 def tool_versions() -> dict[str, str]:

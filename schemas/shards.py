@@ -66,6 +66,8 @@ class ShardReceipt:
     statistics: Statistics
     quarantine: tuple[Quarantined, ...]
     skeleton: str
+    inputs: dict[str, Any] = field(default_factory=dict)
+    """What the action key is the digest of, beside the shard's key: stage versions, settings, digests of files."""
 
 
 def canonical_json(value: Any) -> str:

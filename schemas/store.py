@@ -4,69 +4,27 @@ The only file that touches Zarr. A shard is assembled in memory, its objects are
 root `zarr.json` last, so a group that opens is whole. No object is ever changed: its name says its content.
 """
 
-import functools
 import json
-import logging
-import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import obstore
 import zarr
-from obstore.exceptions import AlreadyExistsError, BaseError
-from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 from zarr.codecs import ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 
-from schemas import files
+from schemas import files, objects
 from schemas.errors import InputError
 from schemas.layout import ARRAYS
 from schemas.shards import ShardContents
 from schemas.skeleton import SkeletonSpec
 
-log = logging.getLogger(__name__)
-_MEMORY: dict[str, MemoryStore] = {}
-_SHARD = re.compile(r"^shards/([0-9a-f]{64})/zarr\.json$")
 _NAMES = frozenset(spec.name for spec in ARRAYS) | {"image", "image_offset"}
 _MAX_ARRAY_BYTES = 4 * 1024**3
 """A stranger's shard that claims a larger array is refused before memory is allocated."""
-
-
-@functools.lru_cache(maxsize=64)
-def _backend(url: str) -> ObjectStore:
-    try:
-        if url.startswith("memory://"):
-            return _MEMORY.setdefault(url, MemoryStore())
-        if (folder := _local_folder(url)) is not None:
-            return LocalStore(folder, mkdir=True)
-        retry: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
-        options: Any = {"timeout": "120s", "connect_timeout": "5s", "allow_http": True}
-        store: ObjectStore = from_url(url, client_options=options, retry_config=retry)
-    except (BaseError, OSError, ValueError) as error:
-        raise InputError(
-            url,
-            f"is no store that can be opened ({_first_line(error)})",
-            "Write a path, file://, "
-            "s3://, gs://, az:// or memory:// URL and set the provider's usual environment variables",
-        ) from error
-    return store
-
-
-def _local_folder(url: str) -> Path | None:
-    if "://" in url and not url.startswith("file://"):
-        return None
-    return Path(files.absolute(url.removeprefix("file://")))
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
 @dataclass(frozen=True)
@@ -76,62 +34,29 @@ class Store:
     url: str
 
     @property
-    def _objects(self) -> ObjectStore:
-        return _backend(self.url)
-
-    @contextmanager
-    def _guard(self, action: str) -> Iterator[None]:
-        """Turns a store's failure into one paragraph; a missing object stays FileNotFoundError."""
-        try:
-            yield
-        except (FileNotFoundError, AlreadyExistsError):
-            raise
-        except (BaseError, OSError) as error:
-            raise InputError(
-                self.url,
-                f"the store failed to {action} ({_first_line(error)})",
-                "Check the URL, the credentials, the network and the free space, then run the same "
-                "command again: finished shards are kept",
-            ) from error
-
-    @property
-    def _is_no_folder(self) -> bool:
-        """Says whether this is a local folder that does not exist: reading must not make it."""
-        folder = _local_folder(self.url)
-        return folder is not None and not folder.is_dir()
+    def objects(self) -> objects.Objects:
+        """Returns the operations on single objects."""
+        return objects.open_objects(self.url)
 
     def get_bytes(self, path: str) -> bytes:
         """Reads one object; FileNotFoundError where there is none."""
-        if self._is_no_folder:
-            raise FileNotFoundError(f"{self.url}/{path}")
-        with self._guard(f"read {path}"):
-            return bytes(obstore.get(self._objects, path).bytes())
+        return bytes(self.objects.get(path))
 
     def put_bytes(self, path: str, data: bytes) -> None:
         """Writes one object whole; readers see the old state or the new one."""
-        with self._guard(f"write {path}"):
-            obstore.put(self._objects, path, data)
+        self.objects.put(path, data)
 
     def create_bytes(self, path: str, data: bytes) -> bool:
         """Writes one object only if its name is free; says whether this call made it."""
-        with self._guard(f"create {path}"):
-            try:
-                obstore.put(self._objects, path, data, mode="create")
-            except AlreadyExistsError:
-                return False
-            return True
+        return self.objects.create(path, data)
 
     def list_paths(self, prefix: str) -> list[str]:
         """Lists every object under a prefix, sorted."""
-        if self._is_no_folder:
-            return []
-        with self._guard(f"list {prefix}"):
-            return sorted(o["path"] for batch in obstore.list(self._objects, prefix) for o in batch)
+        return [found.path for found in self.objects.listing(prefix)]
 
     def action_keys(self) -> set[str]:
-        """Returns the action keys of all whole shards, by one listing."""
-        matches = (_SHARD.match(path) for path in self.list_paths("shards"))
-        return {m.group(1) for m in matches if m}
+        """Returns the action keys of all shards that were begun, whole or not, by one listing of names."""
+        return set(self.objects.folders("shards"))
 
     def write_shard(
         self,
@@ -217,13 +142,10 @@ class Store:
             raise InputError(where, f"claims the absurd shape {shape}", "Do not trust this dataset")
         if 0 in shape:
             return np.empty(shape, entry["data_type"])
-        with self._guard(f"read {name}"):
-            if name == "image":
-                data = obstore.get(self._objects, f"shards/{action_key}/image/c/0").bytes()
-                return np.frombuffer(memoryview(data), np.uint8)
-            chunk = "/".join(["c", *("0" for _ in shape)])
-            raw = bytes(obstore.get(self._objects, f"shards/{action_key}/{name}/{chunk}").bytes())
-        return _decode_chunk(name, entry, raw)
+        if name == "image":
+            return np.frombuffer(self.objects.get(f"shards/{action_key}/image/c/0"), np.uint8)
+        chunk = "/".join(["c", *("0" for _ in shape)])
+        return _decode_chunk(name, entry, self.get_bytes(f"shards/{action_key}/{name}/{chunk}"))
 
     def put_skeleton(self, spec: SkeletonSpec) -> None:
         """Stores a skeleton under its fingerprint."""

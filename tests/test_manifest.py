@@ -52,8 +52,8 @@ def test_a_receipt_survives_json() -> None:
 
 def test_the_dataset_id_is_a_matter_of_content_not_of_order() -> None:
     rows = [receipt(i) for i in range(5)]
-    assert manifest.dataset_id(rows) == manifest.dataset_id(reversed(rows))
-    assert manifest.dataset_id(rows) != manifest.dataset_id(rows[:4])
+    assert manifest.identity_of(rows) == manifest.identity_of(reversed(rows))
+    assert manifest.identity_of(rows) != manifest.identity_of(rows[:4])
 
 
 def test_what_is_published_is_what_is_opened(url: str) -> None:
@@ -62,10 +62,10 @@ def test_what_is_published_is_what_is_opened(url: str) -> None:
     found = manifest.open_dataset(url)
     assert made == found == manifest.find_dataset(url)
     assert found.shards == (rows[1], rows[2], rows[0])
-    assert (found.number, found.parent, found.rows, found.bytes) == (0, None, 6, 900)
+    assert (found.number, found.commit.parent, found.rows, found.bytes) == (0, None, 6, 900)
     assert found.statistics.counts == {"rows": 6}
     assert found.skeletons == ("f" * 64,)
-    assert found.dataset_id == manifest.dataset_id(rows)
+    assert found.dataset_id == manifest.identity_of(rows)
 
 
 def test_the_same_state_again_is_no_commit(url: str) -> None:
@@ -82,7 +82,7 @@ def test_another_recipe_or_another_shard_is_a_new_link_of_the_chain(url: str) ->
     back = manifest.publish(url, {"name": "x"}, [receipt(1)])
     assert [c["number"] for c in commits(url)] == [0, 1, 2, 3]
     assert renamed.dataset_id == first.dataset_id
-    assert grown.parent == first.dataset_id
+    assert grown.commit.parent == first.dataset_id
     assert back.dataset_id == first.dataset_id
     assert len(Store(url).list_paths("manifests")) == 2
 
@@ -123,7 +123,7 @@ def test_a_loser_of_the_race_reads_again_and_names_the_winner_as_its_parent(
     monkeypatch.setattr(Store, "create_bytes", beaten)
     mine = manifest.publish(url, {"name": "mine"}, [receipt(1)])
     assert mine.number == 1
-    assert mine.parent == manifest.dataset_id([rival])
+    assert mine.commit.parent == manifest.identity_of([rival])
 
 
 def test_a_publisher_gets_its_own_state_though_another_follows_at_once(
@@ -154,8 +154,7 @@ BREAKS = {
     "not json": lambda c: b"{",
     "not a mapping": lambda c: b"[1]",
     "null": lambda c: b"null",
-    "no manifest": lambda c: json.dumps({k: v for k, v in c.items() if k != "manifest"}).encode(),
-    "another manifest": lambda c: json.dumps(c | {"manifest": "0" * 64}).encode(),
+    "no identity": lambda c: json.dumps({k: v for k, v in c.items() if k != "dataset_id"}).encode(),
     "a number that is none": lambda c: json.dumps(c | {"number": "x"}).encode(),
     "not text": lambda c: b"\xff\xfe\x00",
 }
@@ -166,16 +165,26 @@ def test_a_broken_commit_is_named(url: str, broken: str) -> None:
     manifest.publish(url, {"name": "x"}, [receipt(1)])
     path = Store(url).list_paths("commits")[0]
     Store(url).put_bytes(path, BREAKS[broken](commits(url)[0]))
-    with pytest.raises(InputError, match="is no readable commit") as caught:
+    with pytest.raises(InputError, match="cannot be read") as caught:
         manifest.open_dataset(url)
     assert path in str(caught.value)
+
+
+def test_a_commit_that_names_another_manifest_is_named(url: str) -> None:
+    manifest.publish(url, {"name": "x"}, [receipt(1)])
+    path = Store(url).list_paths("commits")[0]
+    for other in ("0" * 64, "../../secret"):
+        document = json.dumps(commits(url)[0] | {"dataset_id": other}).encode()
+        Store(url).put_bytes(path, document)
+        with pytest.raises(InputError, match="cannot be read"):
+            manifest.open_dataset(url)
 
 
 @pytest.mark.parametrize("data", [b"", b"PAR1", b"no parquet at all" * 10])
 def test_a_broken_manifest_is_named(url: str, data: bytes) -> None:
     made = manifest.publish(url, {"name": "x"}, [receipt(1)])
     Store(url).put_bytes(f"manifests/{made.dataset_id}.parquet", data)
-    with pytest.raises(InputError, match="is no readable commit"):
+    with pytest.raises(InputError, match="cannot be read"):
         manifest.open_dataset(url)
 
 
@@ -184,7 +193,7 @@ def test_a_manifest_cut_short_is_named(url: str) -> None:
     path = f"manifests/{made.dataset_id}.parquet"
     whole = Store(url).get_bytes(path)
     Store(url).put_bytes(path, whole[: len(whole) // 2] + whole[-8:])
-    with pytest.raises(InputError, match="is no readable commit"):
+    with pytest.raises(InputError, match="cannot be read"):
         manifest.open_dataset(url)
 
 

@@ -135,14 +135,19 @@ def write(
     return receipt_of(*store.write_shard(action_key, contents, attributes))
 
 
-def recall(url: str, action_key: str) -> ShardReceipt:
+def recall(url: str, action_key: str) -> ShardReceipt | None:
     """Reads the receipt that a whole shard carries, so that an interrupted build need not make it again.
+
+    Returns None for a shard that was begun and never finished.
 
     Raises:
         InputError: it carries none that can be read.
     """
     store = Store(url)
-    attributes = store.read_attributes(action_key)
+    try:
+        attributes = store.read_attributes(action_key)
+    except FileNotFoundError:
+        return None
     try:
         receipt = receipt_from_json(attributes["receipt"])
     except (KeyError, TypeError, ValueError) as error:

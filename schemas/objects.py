@@ -1,0 +1,176 @@
+"""The operations on an object store that Kineforge relies on; every store that obstore opens guarantees them.
+
+What is relied on, and nothing else: a put or a create is seen whole or not at all; a create fails where the name is
+taken; whoever was told that a write succeeded reads it back; a deleted name is gone. Listings may lag behind on some
+stores: nothing that is only listed is trusted, and nothing that is not listed is taken for absent where it matters.
+"""
+
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import obstore
+from obstore.exceptions import AlreadyExistsError, BaseError
+from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
+
+from schemas import files
+from schemas.errors import InputError
+
+_MEMORY: dict[str, MemoryStore] = {}
+
+
+class Found(NamedTuple):
+    """One listed object."""
+
+    path: str
+    size: int
+    modified: datetime
+    """By the store's own clock."""
+
+
+class Objects(Protocol):
+    """What a dataset's URL can do. Paths are relative to it; failures are InputErrors that name it."""
+
+    def get(self, path: str) -> memoryview:
+        """Reads one object; FileNotFoundError where there is none."""
+        ...
+
+    def put(self, path: str, data: bytes) -> None:
+        """Writes one object whole, over what is there."""
+        ...
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Writes one object if its name is free; says whether this call made it."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Removes one object; no object is fine."""
+        ...
+
+    def listing(self, prefix: str) -> list[Found]:
+        """Lists every object under a folder, sorted by path."""
+        ...
+
+    def folders(self, prefix: str) -> list[str]:
+        """Lists the names directly under a folder that are folders, sorted: one call per thousand."""
+        ...
+
+
+@functools.lru_cache(maxsize=64)
+def open_objects(url: str) -> Objects:
+    """Opens a store: a path, file://, s3://, gs://, az:// or memory:// (shared within this process).
+
+    Raises:
+        InputError: the URL names no store.
+    """
+    return ObjectStorage(url, _local_folder(url))
+
+
+def _local_folder(url: str) -> Path | None:
+    if "://" in url and not url.startswith("file://"):
+        return None
+    return Path(files.absolute(url.removeprefix("file://")))
+
+
+@functools.lru_cache(maxsize=64)
+def _backend(url: str) -> ObjectStore:
+    try:
+        if url.startswith("memory://"):
+            return _MEMORY.setdefault(url, MemoryStore())
+        if (folder := _local_folder(url)) is not None:
+            return LocalStore(folder, mkdir=True)
+        retry: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
+        options: Any = {"timeout": "120s", "connect_timeout": "5s", "allow_http": True}
+        store: ObjectStore = from_url(url, client_options=options, retry_config=retry)
+    except (BaseError, OSError, ValueError) as error:
+        raise InputError(
+            url,
+            f"is no store that can be opened ({_first_line(error)})",
+            "Write a path, file://, "
+            "s3://, gs://, az:// or memory:// URL and set the provider's usual environment variables",
+        ) from error
+    return store
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
+
+
+@dataclass(frozen=True)
+class ObjectStorage:
+    """`Objects` by obstore; opens at the first use, so that reading makes no folder."""
+
+    url: str
+    folder: Path | None
+
+    @property
+    def _store(self) -> ObjectStore:
+        return _backend(self.url)
+
+    @property
+    def _absent(self) -> bool:
+        return self.folder is not None and not self.folder.is_dir()
+
+    @contextmanager
+    def _guard(self, action: str) -> Iterator[None]:
+        """Turns a store's failure into one paragraph; a missing or taken name stays what it is."""
+        try:
+            yield
+        except (FileNotFoundError, AlreadyExistsError):
+            raise
+        except (BaseError, OSError) as error:
+            raise InputError(
+                self.url,
+                f"the store failed to {action} ({_first_line(error)})",
+                "Check the URL, the credentials, the network and the free space, then run the same "
+                "command again: finished shards are kept",
+            ) from error
+
+    def get(self, path: str) -> memoryview:
+        """Reads one object; FileNotFoundError where there is none."""
+        if self._absent:
+            raise FileNotFoundError(f"{self.url}/{path}")
+        with self._guard(f"read {path}"):
+            return memoryview(obstore.get(self._store, path).bytes())
+
+    def put(self, path: str, data: bytes) -> None:
+        """Writes one object whole, over what is there."""
+        with self._guard(f"write {path}"):
+            obstore.put(self._store, path, data)
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Writes one object if its name is free; says whether this call made it."""
+        with self._guard(f"create {path}"):
+            try:
+                obstore.put(self._store, path, data, mode="create")
+            except AlreadyExistsError:
+                return False
+            return True
+
+    def delete(self, path: str) -> None:
+        """Removes one object; no object is fine."""
+        with self._guard(f"delete {path}"):
+            try:
+                obstore.delete(self._store, path)
+            except FileNotFoundError:
+                return
+
+    def listing(self, prefix: str) -> list[Found]:
+        """Lists every object under a folder, sorted by path."""
+        if self._absent:
+            return []
+        with self._guard(f"list {prefix}"):
+            found = [o for batch in obstore.list(self._store, prefix or None) for o in batch]
+        return sorted(Found(o["path"], o["size"], o["last_modified"]) for o in found)
+
+    def folders(self, prefix: str) -> list[str]:
+        """Lists the names directly under a folder that are folders, sorted: one call per thousand."""
+        if self._absent:
+            return []
+        with self._guard(f"list {prefix}"):
+            found = obstore.list_with_delimiter(self._store, prefix)
+        return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in found["common_prefixes"])
