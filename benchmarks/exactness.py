@@ -22,10 +22,15 @@ Array = NDArray[np.float64]
 SHARED = Path("../shared/data/opensim")
 
 
+ENDLESS, SMALL = 10.0, 1.6
+"""Ranges as wide as the first (rad, m) are none; the zoo's models have none and are posed within the second."""
+
+
 def random_q(spec: SkeletonSpec, count: int, rng: np.random.Generator) -> Array:
-    """Uniform within the ranges, which for coupled coordinates and the root's place may be endless."""
-    low = np.array([max(c.lower, -5.0) for c in spec.coordinates])
-    high = np.array([min(c.upper, 5.0) for c in spec.coordinates])
+    """Uniform within the ranges, or within those that stand for none."""
+    most = SMALL if all(c.upper >= ENDLESS for c in spec.coordinates) else 5.0
+    low = np.array([max(c.lower, -most) for c in spec.coordinates])
+    high = np.array([min(c.upper, most) for c in spec.coordinates])
     for joint in spec.joints:
         if (
             joint.shape and joint.shape.kind == "arc"
@@ -60,7 +65,7 @@ def gradients_agree(osim: bytes) -> bool:
     structure = structure_of(spec)
     curves = [axis.curve for joint in spec.joints for axis in joint.axes]
     curves += [c.coupler.curve for c in spec.coordinates if c.coupler]
-    broken = [c for c in curves if isinstance(c, Curve) and c.kind == "piecewise_linear"]
+    broken = [c for c in curves if isinstance(c, Curve) and c.kind.startswith("piecewise")]
     kink = any(0.0 in curve.x for curve in broken)
     rest = np.full(spec.sizes.c, 0.01 if kink else 0.0)
     q = torch.tensor(np.stack([random_q(spec, 1, rng)[0] / 4.0, rest]))
