@@ -56,7 +56,7 @@ def _curve_parts(curve: Curve) -> list[tuple[str, str]]:
     if curve.coefficients:
         return [("coefficients", numbers(curve.coefficients))]
     if curve.kind == "step":
-        tags = ("start_time", "end_time", "start_value", "end_value")
+        tags = ("transition_start_time", "transition_end_time", "start_value", "end_value")
         return [(t, numbers([v])) for t, v in zip(tags, (*curve.x, *curve.y), strict=True)]
     points = [("x", numbers(curve.x)), ("y", numbers(curve.y))]
     if curve.kind != "gcv_spline":
