@@ -29,6 +29,7 @@ WIDTH = 120
 """Characters of a line that `short` keeps."""
 WORDS = {
     "direction": "axis",
+    "written": "axis with its length",
     "curve": "function",
     "parent_frames": "parent frame",
     "child_frames": "child frame",

@@ -83,6 +83,7 @@ CUSTOM = {
     "slope_and_intercept": custom({"rotation2": ("a", "1 0 0", line(2, 0.5))}),
     "long_axis": custom({"rotation1": ("a", "0 2 1", line(1, 0))}),
     "long_translation_axis": custom({"translation1": ("a", "2 0 0", line(1, 0))}),
+    "long_that_scales": custom({"translation1": ("a", "2 0 -.5", _CURVED), "translation2": ("a", "0 -.3 0", _SPLINE)}),
     "oblique_translation": custom({"translation1": ("a", "0.6 -0.8 0", line(2, 0.1))}),
     "negative_translation": custom({"translation2": ("a", "0 -1 0", _SPLINE)}),
     "no_function": custom({"rotation2": ("b", "1 0 0", "")}, "a b"),
@@ -193,6 +194,7 @@ def _deep(pin: str) -> str:
 TREES = {
     **{f"reversed_{kind}": _reversed(kind) for kind in ("Custom", "Pin", "Free", "Weld")},
     **{f"reversed_{kind}": _reversed(kind) for kind in ("Ellipsoid", "ConstantCurvature")},
+    "slides_on_ground_reversed": tree("A", [joint("Custom", "j", "A ground", "a b c", _BENT)], {"on_a": "/bodyset/A"}),
     "on_ground_reversed": tree("A", [joint("Universal", "j", "A ground", "a b")], {"on_a": "/bodyset/A"}),
     "loop": tree("A B C", [ROOT, _PIN, joint("Pin", "k", "B C", "c"), joint("Pin", "l", "A C", "d")], _ENDS),
     "welded_loop": tree("A B C", [ROOT, _PIN, joint("Pin", "k", "A C", "c"), joint("Weld", "l", "B C")], _ENDS),
