@@ -251,6 +251,7 @@ class TestTargets:
             {"start": torch.full((38,), torch.nan)},
             {"smoothness": 1.0},
             {"smoothness": -1.0, "clip": True},
+            {"smoothness": float("nan"), "clip": True},
         ],
     )
     def test_what_does_not_fit_is_refused(self, change: dict[str, object]) -> None:

@@ -227,6 +227,8 @@ def _curve(function: Any, arguments: int, owner: str) -> Curve | Formula:
     while (multiplier := opensim.MultiplierFunction.safeDownCast(function)) is not None:
         factor *= float(multiplier.getScale())
         function = multiplier.getFunction()
+    if function is None:
+        raise InputError(owner, "holds a MultiplierFunction of nothing", "Give it a function")
     kind = str(function.getConcreteClassName())
     if kind not in FUNCTIONS:
         raise InputError(
