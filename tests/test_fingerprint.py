@@ -107,6 +107,10 @@ def test_slides_of_a_body_that_is_called_the_parent_of_ground_scale_with_it() ->
     )
     assert moves(spec, other)
     assert other.fingerprint != spec.fingerprint
+    turning = replace(joint.axes[0], scales=True)  # turns do not scale, whatever the spec says
+    other = replace(spec, joints=(with_axes(joint, [turning, *joint.axes[1:]]),))
+    assert not moves(spec, other)
+    assert other.fingerprint == spec.fingerprint
 
 
 class TestOtherWriting:

@@ -417,7 +417,8 @@ def _shaped(
     frames = [(spec.joints[i].parent_frames, spec.joints[i].child_frames) for i in joints]
     fixed = np.array([chain.fixed[spec.parents[i]] for i in joints]).reshape(-1, 3, 3)
     axes = [(spec.scaled_by[i][0], axis) for i in joints for axis in spec.joints[i].axes]
-    scaling = [axis.scales and body >= 0 for body, axis in axes]
+    # Only translations scale, and ground does not.
+    scaling = [k % 6 >= 3 and axis.scales and body >= 0 for k, (body, axis) in enumerate(axes)]
     return Shaped(
         kinds=kinds,
         scale=index([body + 1 for body, _ in axes]),

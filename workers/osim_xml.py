@@ -112,9 +112,9 @@ def _with_scaled_curves(spec: SkeletonSpec, scale: Array | None) -> SkeletonSpec
     for (parent, child), joint in zip(spec.scaled_by, spec.joints, strict=True):
         axes = [
             replace(a, curve=a.curve.times(float(a.stretch @ scale[parent])))
-            if a.scales and parent >= 0
+            if k >= 3 and a.scales and parent >= 0
             else a
-            for a in joint.axes
+            for k, a in enumerate(joint.axes)
         ]
         moved = (axes[0], axes[1], axes[2], axes[3], axes[4], axes[5])
         shape = joint.shape and _scaled_shape(joint.shape, parent, child, scale)
