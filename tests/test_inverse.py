@@ -19,8 +19,9 @@ from trainers.jacobian import motion, normal_equations, point_jacobian
 from trainers.problem import Problem, problem_of, read_angles
 from trainers.skeletal import Kinematics, forward_kinematics
 from trainers.targets import Targets
-from workers.motions import read_mot, write_trc
+from workers.motions import read_mot
 from workers.osim import read_model, read_skeleton
+from workers.trc import write_trc
 
 DEFAULT = read_skeleton(read_model("default"))
 PROBLEM = problem_of(DEFAULT)
