@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -232,6 +232,29 @@ def read_shards(url: str, dataset_id: str) -> tuple[ShardReceipt, ...]:
         if identity_of(receipts) != dataset_id:
             raise ValueError("its content is not what its name says")
         return receipts
+
+
+class Named(NamedTuple):
+    """What a manifest says of one shard, without its receipt."""
+
+    action_key: str
+    digest: str
+    skeleton: str
+
+
+def read_names(url: str, dataset_id: str) -> list[Named]:
+    """Reads which shards a manifest names: a small part of it, checked against its name all the same.
+
+    Raises:
+        InputError: it is not there, or is none, or is not what its name says.
+    """
+    with _readable(url, f"manifests/{dataset_id}"):
+        data = Store(url).get_bytes(manifest_path(dataset_id))
+        table = pq.read_table(io.BytesIO(data), columns=list(Named._fields))
+        names = [Named(*row.values()) for row in table.select(Named._fields).to_pylist()]
+        if canonical_digest(sorted([n.action_key, n.digest] for n in names)) != dataset_id:
+            raise ValueError("its content is not what its name says")
+        return names
 
 
 def manifest_path(dataset_id: str) -> str:
