@@ -23,7 +23,7 @@ class Entry:
     commit: Commit
     tags: tuple[str, ...]
     added: int | None
-    """Shards that the commit before did not name; None where one of the two manifests is gone."""
+    """Shards that the commit before did not name; None where that commit, or a manifest, is gone."""
     removed: int | None
 
 
@@ -38,19 +38,15 @@ def history(url: str) -> list[Entry]:
         tagged.setdefault(number, []).append(name)
     entries = []
     before: set[tuple[str, str]] | None = set()
-    last = ""
+    last: str | None = None
     for number in manifest.commit_numbers(url):
         commit = manifest.read_commit(url, number)
         now = before if commit.dataset_id == last else _names(url, commit.dataset_id)
-        known = now is not None and before is not None
-        entries.append(
-            Entry(
-                commit=commit,
-                tags=tuple(tagged.get(number, ())),
-                added=len(now - before) if known else None,  # type: ignore[operator]
-                removed=len(before - now) if known else None,  # type: ignore[operator]
-            )
-        )
+        added = removed = None
+        if now is not None and before is not None and commit.parent == last:
+            added, removed = len(now - before), len(before - now)
+        names = tuple(tagged.get(number, ()))
+        entries.append(Entry(commit=commit, tags=names, added=added, removed=removed))
         before, last = now, commit.dataset_id
     return entries[::-1]
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from schemas import files
 from schemas.errors import InputError
-from schemas.manifest import Dataset
+from schemas.manifest import Dataset, receipt_from_json, receipt_to_json
 from schemas.shards import ShardReceipt
 from schemas.store import Store
 
@@ -55,6 +55,26 @@ def model_in(root: bytes) -> str | None:
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
     return model if isinstance(model, str) and DIGEST.fullmatch(model) else None
+
+
+def agrees(root: bytes, receipt: ShardReceipt) -> bool:
+    """Says whether a shard's root metadata tells what a manifest's receipt tells.
+
+    The dataset id covers roots alone, so what a manifest says beyond them holds only if they say it too.
+    """
+    try:
+        told = receipt_from_json(json.loads(root)["attributes"]["kineforge"]["receipt"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+    return _told(told) == _told(receipt)
+
+
+def _told(receipt: ShardReceipt) -> dict[str, Any]:
+    """Returns what both must say; a split is the recipe's matter, so a shard may have come to another."""
+    document = receipt_to_json(receipt)
+    document["digests"] = {p: d for p, d in receipt.digests.items() if p != "zarr.json"}
+    del document["key"]["split"], document["inputs"]
+    return document
 
 
 def model_of(receipt: ShardReceipt) -> str | None:

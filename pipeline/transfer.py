@@ -7,7 +7,7 @@ copy that was stopped leaves nothing half visible, and the same command goes on 
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from pipeline import history, inventory
 from pipeline.inventory import Progress
@@ -134,6 +134,8 @@ def _copy_shard(
         if not missing and not (root and model is None and receipt.skeleton):
             continue
         data = _checked(source, path, digest)
+        if root and not inventory.agrees(data, receipt):
+            _refuse(source, path, "tells other contents than the manifest does")
         if missing:
             target.put_bytes(path, data)
             objects, size = objects + 1, size + len(data)
@@ -145,13 +147,16 @@ def _copy_shard(
 def _checked(source: Store, path: str, digest: str) -> bytes:
     try:
         data = source.get_bytes(path)
-        problem = "" if files.digest(data) == digest else "is not what was written"
     except FileNotFoundError:
-        data, problem = b"", "is missing"
-    if problem:
-        remedy = f"Run python -m pipeline verify {source.url}; what was copied so far stays"
-        raise InputError(f"{source.url}/{path}", problem, remedy)
+        _refuse(source, path, "is missing")
+    if files.digest(data) != digest:
+        _refuse(source, path, "is not what was written")
     return data
+
+
+def _refuse(source: Store, path: str, problem: str) -> NoReturn:
+    remedy = f"Run python -m pipeline verify {source.url}; what was copied so far stays"
+    raise InputError(f"{source.url}/{path}", problem, remedy)
 
 
 def _copy_small(url: str, target: str, path: str, name: str) -> None:

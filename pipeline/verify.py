@@ -54,17 +54,20 @@ def verify(url: str, *, quick: bool = False, progress: Progress | None = None) -
 
 def _open(url: str) -> Dataset | Fault:
     try:
-        return manifest.open_dataset(url)
+        dataset = manifest.open_dataset(url)
+        if manifest.is_consistent(dataset):
+            return dataset
+        path, problem = dataset.dataset_id, "contradicts itself"
     except InputError as error:
-        base, _, path = error.value.partition("/manifests/")
+        path, problem = error.value.partition("/manifests/")[2], error.reason
         if not path:
             raise
-        return Fault(
-            f"manifests/{path}",
-            error.reason,
-            f"No build can make it again. Copy the dataset back from another store, or delete the commits "
-            f"that name it under {base}/commits and build again: whole shards are kept",
-        )
+    return Fault(
+        f"manifests/{path.removesuffix('.parquet')}.parquet",
+        problem,
+        "No build makes it again. Put it back from a copy of the dataset, or delete it and the commits "
+        "that name it and build again: whole shards are kept",
+    )
 
 
 def _thorough(dataset: Dataset, tell: Progress) -> list[Fault]:
@@ -83,14 +86,15 @@ def _thorough(dataset: Dataset, tell: Progress) -> list[Fault]:
     return faults + _small(dataset, models)
 
 
-def _objects(shards: Iterable[ShardReceipt]) -> Iterator[tuple[str, str, str]]:
+def _objects(shards: Iterable[ShardReceipt]) -> Iterator[tuple[ShardReceipt, str, str]]:
     for receipt in shards:
         for path, digest in inventory.shard_objects(receipt).items():
-            yield receipt.action_key, path, digest
+            yield receipt, path, digest
 
 
-def _check(store: Store, item: tuple[str, str, str]) -> _Checked:
-    action_key, path, digest = item
+def _check(store: Store, item: tuple[ShardReceipt, str, str]) -> _Checked:
+    receipt, path, digest = item
+    action_key = receipt.action_key
     try:
         data = store.get_bytes(path)
     except FileNotFoundError:
@@ -99,8 +103,11 @@ def _check(store: Store, item: tuple[str, str, str]) -> _Checked:
         return _Checked(_bad(path, error.reason, action_key), error)
     if files.digest(data) != digest:
         return _Checked(_bad(path, f"is not what was written ({len(data)} bytes)", action_key))
-    model = inventory.model_in(data) if path == inventory.root_of(action_key) else None
-    return _Checked(None, model=model, action_key=action_key)
+    if path != inventory.root_of(action_key):
+        return _Checked(None)
+    if not inventory.agrees(data, receipt):
+        return _Checked(_bad(path, "tells other contents than the manifest does", action_key))
+    return _Checked(None, model=inventory.model_in(data), action_key=action_key)
 
 
 def _bad(path: str, problem: str, action_key: str) -> Fault:
@@ -219,4 +226,17 @@ def delete_bad(url: str, faults: Iterable[Fault]) -> int:
     for fault in bad:
         if not fault.path.startswith("shards/"):
             Store(url).objects.delete(fault.path)
+    _forget(url, set(keys))
     return len(keys)
+
+
+def _forget(url: str, keys: set[str]) -> None:
+    """Publishes an unfinished state without the deleted shards, from which the next build goes on.
+
+    Some stores go on listing the folder of a shard that is gone, so a build believes what the newest state says.
+    """
+    head = manifest.find_dataset(url)
+    if head is None or keys.isdisjoint(r.action_key for r in head.shards):
+        return
+    left = [receipt for receipt in head.shards if receipt.action_key not in keys]
+    manifest.publish(url, head.recipe, left, complete=False, build={"deleted": sorted(keys)})

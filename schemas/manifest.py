@@ -9,7 +9,7 @@ import io
 import json
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -398,8 +398,23 @@ def tool_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _TOOLS}
 
 
-def _parquet(rows: list[ShardReceipt]) -> bytes:
-    records = [
+def is_consistent(dataset: Dataset) -> bool:
+    """Says whether the columns of a manifest, which other tools read, tell what its receipts tell."""
+    path = manifest_path(dataset.dataset_id)
+    with _readable(dataset.url, path):
+        table = pq.read_table(io.BytesIO(dataset.store.get_bytes(path)))
+        return bool(table.to_pylist() == _records(dataset.shards))
+
+
+def _parquet(rows: Sequence[ShardReceipt]) -> bytes:
+    sink = io.BytesIO()
+    table = pa.Table.from_pylist(_records(rows), schema=_SCHEMA)
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _records(rows: Iterable[ShardReceipt]) -> list[dict[str, Any]]:
+    return [
         {
             "action_key": r.action_key,
             "digest": r.digests["zarr.json"],
@@ -413,6 +428,3 @@ def _parquet(rows: list[ShardReceipt]) -> bytes:
         }
         for r in rows
     ]
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(records, schema=_SCHEMA), sink, compression="zstd")
-    return sink.getvalue()

@@ -1,7 +1,6 @@
-"""A dataset of shards that are a few bytes long, with all that published ones have, for tests of what looks after them."""
+"""A dataset of shards a few bytes long, with all that published ones have, for tests of what looks after it."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from tiny_skeleton import tiny_skeleton
@@ -65,11 +64,13 @@ def every_object(url: str) -> dict[str, bytes]:
     return {path: store.get_bytes(path) for path in store.list_paths("")}
 
 
-def age(url: str, folder: Path, seconds: float) -> None:
-    """Makes everything in a local store older."""
-    import os
-
-    for path in folder.rglob("*"):
-        if path.is_file():
-            then = path.stat().st_mtime - seconds
-            os.utime(path, (then, then))
+def whole_shards_are_whole(url: str) -> bool:
+    """Says whether every shard that has its root has all its objects."""
+    held = every_object(url)
+    for path, data in held.items():
+        if path.endswith("/zarr.json"):
+            receipt = json.loads(data)["attributes"]["kineforge"]["receipt"]
+            base = path.removesuffix("/zarr.json")
+            if any(f"{base}/{name}" not in held for name in receipt["digests"]):
+                return False
+    return True
