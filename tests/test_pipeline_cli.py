@@ -307,10 +307,8 @@ def test_reading_a_broken_commit(run: Run, people: Path, tmp_path: Path) -> None
     for path in Store(str(people)).list_paths(""):
         store.put_bytes(path, Store(str(people)).get_bytes(path))
     store.put_bytes(store.list_paths("commits")[0], b"{")
-    refused(run("info", tmp_path / "set"), "is no readable commit")
-    refused(
-        run("plan", "squat_small", "--to", tmp_path / "set", *sets(*TINY)), "no readable commit"
-    )
+    refused(run("info", tmp_path / "set"), "cannot be read")
+    refused(run("plan", "squat_small", "--to", tmp_path / "set", *sets(*TINY)), "cannot be read")
 
 
 def test_export_without_a_format_or_a_motion(

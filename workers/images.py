@@ -78,6 +78,7 @@ class Folder:
 
         Raises:
             SampleRejected: a name that does not stay inside the folder, a file that cannot be read.
+            InputError: the folder cannot be reached.
         """
         path = self._path(name)
         if name not in self._identities and self._content_is_identity:
@@ -86,6 +87,10 @@ class Folder:
             except SampleRejected as error:
                 if error.reason != "missing_image":
                     raise
+            except Exception as error:  # each file system raises its own
+                remedy = "Check the network and the credentials"
+                why = f"cannot be read ({error})"
+                raise InputError(f"{self.url} ({name})", why, remedy) from error
         if name in self._identities:
             return self._identities[name]
         parent, base = posixpath.split(path)
