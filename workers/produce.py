@@ -15,7 +15,7 @@ from schemas.manifest import receipt_from_json, receipt_to_json
 from schemas.recipes import Recipe, SynthRecipe
 from schemas.shards import ShardContents, ShardKey, ShardReceipt, canonical_digest
 from schemas.statistics import Statistics
-from schemas.store import Store
+from schemas.store import CutShort, Store
 from workers import coco, osim, quality, synth
 
 log = logging.getLogger(__name__)
@@ -138,7 +138,7 @@ def write(
 def recall(url: str, action_key: str) -> ShardReceipt | None:
     """Reads the receipt that a whole shard carries, so that an interrupted build need not make it again.
 
-    Returns None for a shard that was begun and never finished.
+    Returns None for a shard that was begun and never finished, or whose root a power failure cut short.
 
     Raises:
         InputError: it carries none that can be read.
@@ -146,7 +146,7 @@ def recall(url: str, action_key: str) -> ShardReceipt | None:
     store = Store(url)
     try:
         attributes = store.read_attributes(action_key)
-    except FileNotFoundError:
+    except (FileNotFoundError, CutShort):
         return None
     try:
         receipt = receipt_from_json(attributes["receipt"])
