@@ -39,9 +39,10 @@ class OneThread:
         return map(function, values)
 
 
-def quicken(patch: pytest.MonkeyPatch, thin: bool = True) -> None:
+def quicken(patch: pytest.MonkeyPatch, thin: bool = True, serial: bool = True) -> None:
     """Makes builds deterministic and remembers pixels and encodings; thin shards hold two arrays only."""
-    patch.setattr(store, "ThreadPoolExecutor", OneThread)
+    if serial:
+        patch.setattr(store, "ThreadPoolExecutor", OneThread)
     encode, make = store._encode, coco.make_shard
     encoded: dict[Any, dict[str, bytes]] = {}
     made: dict[Any, ShardContents] = {}
@@ -61,6 +62,13 @@ def quicken(patch: pytest.MonkeyPatch, thin: bool = True) -> None:
     patch.setattr(store, "_encode", remembered)
     patch.setattr(coco, "make_shard", crops)
     patch.setattr(manifest, "tool_versions", functools.cache(manifest.tool_versions))
+
+
+def make_ahead(recipe: Any) -> None:
+    """Makes and encodes all shards of a COCO recipe, for a later build to remember."""
+    index = coco.load(recipe)
+    for key in coco.plan(recipe, index):
+        store._encode(coco.make_shard(recipe, index, key))
 
 
 def recipe_of(folder: Path, pictures: int, *words: str) -> Recipe:
