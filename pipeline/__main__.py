@@ -1,4 +1,4 @@
-"""python -m pipeline plan|build|info|preview|export …"""
+"""python -m pipeline plan|build|status|info|preview|export …"""
 
 import argparse
 import json
@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline import build, export, recipes, report
+from pipeline import build, export, forecast, recipes, report
 from pipeline.executor import Executor, Failure, LocalExecutor, RayExecutor
 from schemas import files
 from schemas.errors import InputError
@@ -49,11 +49,22 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--to", required=True, metavar="URL", help="path, file://, s3://, gs://, az://"
         )
-        command.add_argument("--set", action="append", default=[], metavar="a.b=c", dest="words")
-        command.add_argument("--json", action="store_true")
+        _add_words(command)
         if name == "build":
             command.add_argument("--engine", choices=("local", "ray"), default="ray")
+            command.add_argument(
+                "--snapshot-minutes",
+                type=_minutes,
+                default=build.SNAPSHOT_MINUTES,
+                metavar="N",
+                help="how often to list what is made so far, so that a later build need not look for it",
+            )
         command.set_defaults(run=run)
+    command = commands.add_parser("status", help="say where a dataset stands")
+    command.add_argument("url")
+    command.add_argument("--recipe", help="also say what a build of this recipe would still make")
+    _add_words(command)
+    command.set_defaults(run=_status)
     command = commands.add_parser("info", help="say what a dataset holds")
     command.add_argument("url")
     command.add_argument("--json", action="store_true")
@@ -78,24 +89,39 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_words(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--set", action="append", default=[], metavar="a.b=c", dest="words")
+    command.add_argument("--json", action="store_true")
+
+
+def _minutes(text: str) -> float:
+    minutes = float(text)
+    if not 0 <= minutes < float("inf"):
+        raise ValueError(text)
+    return minutes
+
+
 def _plan(options: argparse.Namespace) -> int:
     recipe = recipes.load(options.recipe, options.words)
-    planned = build.plan(recipe, files.absolute(options.to))
-    summary = {
-        "shards": len(planned.jobs),
-        "samples": planned.samples,
-        "missing_shards": len(planned.missing),
-        "missing_samples": sum(job.samples for job in planned.missing),
-        "missing": [str(job.key) for job in planned.missing],
-    }
-    if options.json:
-        print(json.dumps(summary, indent=1))
-    else:
-        print(
-            f"{recipe.name}: {summary['samples']} samples in {summary['shards']} shards; "
-            f"{summary['missing_samples']} samples in {summary['missing_shards']} shards to make"
-        )
+    found = forecast.describe(recipe, build.plan(recipe, files.absolute(options.to)))
+    _show(options.json, found, forecast.described(recipe.name, found))
     return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    url = files.absolute(options.url)
+    found = forecast.status(url)
+    lines = forecast.standing(found)
+    if options.recipe:
+        recipe = recipes.load(options.recipe, options.words)
+        found["plan"] = forecast.describe(recipe, build.plan(recipe, url))
+        lines += forecast.described(recipe.name, found["plan"])
+    _show(options.json, found, lines)
+    return 0
+
+
+def _show(as_json: bool, found: dict[str, Any], lines: Sequence[str]) -> None:
+    print(json.dumps(found, indent=1) if as_json else "\n".join(lines))
 
 
 def _build(options: argparse.Namespace) -> int:
@@ -116,18 +142,21 @@ def _build(options: argparse.Namespace) -> int:
             bar.set_postfix(counts, refresh=False)
             bar.update(rows + quarantined)
 
-        built = build.build(recipe, url, planned, executor, progress)
+        built = build.build(
+            recipe, url, planned, executor, progress, snapshot_minutes=options.snapshot_minutes
+        )
     if built.dataset is None:
         for line in _reasons(built.failures):
             print(f"failed: {line}", file=sys.stderr)
         untried = len(planned.missing) - built.made - len(built.failures)
         print(
             f"error: {len(built.failures)} of {len(planned.jobs)} shards failed"
-            f"{f', {untried} were not tried' if untried else ''}; nothing was published, "
+            f"{f', {untried} were not tried' if untried else ''}; nothing complete was published, "
             "finished shards are kept. Mend the cause and run the same command again.",
             file=sys.stderr,
         )
         return 1
+    _tell_of_others(built)
     summary = report.info(url) | {"made_shards": built.made, "kept_shards": len(planned.present)}
     if options.json:
         print(json.dumps(summary, indent=1))
@@ -138,6 +167,16 @@ def _build(options: argparse.Namespace) -> int:
             f"dataset {built.dataset.dataset_id}"
         )
     return 0
+
+
+def _tell_of_others(built: build.Built) -> None:
+    if built.dataset is None or not built.others:
+        return
+    last = built.others[-1]
+    text = f"published on top of commit {last}, made by another build meanwhile"
+    if last == built.dataset.number:
+        text = f"commit {last}, made by another build meanwhile, is the same state"
+    print(f"note: {text}", file=sys.stderr)
 
 
 def _warn_of_empty_splits(recipe: Recipe, planned: build.Plan) -> None:

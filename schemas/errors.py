@@ -27,3 +27,8 @@ class SampleRejected(Exception):
 
     def __reduce__(self) -> tuple[type["SampleRejected"], tuple[str, str]]:
         return type(self), (self.reason, self.detail)
+
+
+def changed(what: str) -> InputError:
+    """Returns the refusal of an input that is no longer what the shards are named after."""
+    return InputError(what, "changed since the build was planned", "Run the same command again")

@@ -85,6 +85,20 @@ def list_files(url: str, suffix: str) -> list[str]:
     return sorted(str(p) for p in found)
 
 
+def list_versions(url: str, suffix: str) -> list[list[str]]:
+    """Lists the same files with what the file system says of their versions, never from a cache."""
+    fields = ("size", "mtime", "ETag", "etag", "md5Hash", "CRC", "LastModified", "last_modified")
+    try:
+        fs, path = fsspec.core.url_to_fs(url)
+        fs.invalidate_cache(path)
+        rows = [row for row in fs.ls(path, detail=True) if row["name"].endswith(suffix)]
+    except FileNotFoundError as error:
+        raise InputError(url, "no such folder", "Check the path or URL") from error
+    except Exception as error:
+        raise _refusal(url, "listed", error) from error
+    return sorted([str(row["name"]), *(str(row.get(field)) for field in fields)] for row in rows)
+
+
 def _refusal(url: str, done: str, error: BaseException, also: str = "") -> InputError:
     """Quotes whatever a file system raised: each has its own exceptions (botocore's, zipfile's, aiohttp's)."""
     why = str(error) or type(error).__name__

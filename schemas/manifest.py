@@ -91,9 +91,12 @@ def receipt_from_json(data: dict[str, Any]) -> ShardReceipt:
 def identity_of(receipts: Iterable[ShardReceipt]) -> str:
     """Returns the dataset id of a set of shards, independent of their order and of who made them.
 
-    A Merkle root: over the sorted shards, each by its root metadata, which holds the digests of its other objects.
+    A Merkle root: over the sorted shards, each by its split and its root metadata, which holds the digests of its
+    other objects.
     """
-    return canonical_digest(sorted([r.action_key, r.digests["zarr.json"]] for r in receipts))
+    return canonical_digest(
+        sorted([r.action_key, r.key.split, r.digests["zarr.json"]] for r in receipts)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import re
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -10,6 +13,9 @@ import numpy as np
 from schemas.statistics import Statistics
 
 Split = Literal["train", "val", "test"]
+_ABSENT: Any = object()
+_SHORT_LIST = 8
+_BRIEF_CHARACTERS = 60
 
 
 @dataclass(frozen=True, order=True, kw_only=True)
@@ -68,6 +74,45 @@ class ShardReceipt:
     skeleton: str
     inputs: dict[str, Any] = field(default_factory=dict)
     """What the action key is the digest of, beside the shard's key: stage versions, settings, digests of files."""
+
+
+def changed_inputs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Says what differs between two shards' inputs, one line per dotted path: `settings.image_px: 192 -> 256`.
+
+    Digests are cut to 12 digits; a long list counts as one input, with the number of its entries that differ.
+    """
+    return [
+        line
+        for name in sorted({*old, *new})
+        for line in _changed(name, old.get(name, _ABSENT), new.get(name, _ABSENT))
+    ]
+
+
+def _changed(path: str, old: Any, new: Any) -> list[str]:
+    if old is not _ABSENT and new is not _ABSENT and canonical_json(old) == canonical_json(new):
+        return []
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        return [f"{path}.{line}" for line in changed_inputs(old, new)]
+    if isinstance(old, list | tuple) and isinstance(new, list | tuple):
+        if max(len(old), len(new)) > _SHORT_LIST:
+            kept = Counter(map(canonical_json, old)) & Counter(map(canonical_json, new))
+            return [
+                f"{path}: {len(old) - kept.total()} of {len(old)} entries "
+                f"-> {len(new) - kept.total()} of {len(new)}"
+            ]
+        if len(old) == len(new):
+            pairs = enumerate(zip(old, new, strict=True))
+            return [line for i, (a, b) in pairs for line in _changed(f"{path}[{i}]", a, b)]
+    return [f"{path}: {_brief(old)} -> {_brief(new)}"]
+
+
+def _brief(value: Any) -> str:
+    if value is _ABSENT:
+        return "(none)"
+    text = value if isinstance(value, str) else canonical_json(value)
+    if re.fullmatch(r"[0-9a-f]{32,}", text):
+        return text[:12]
+    return text if len(text) <= _BRIEF_CHARACTERS else f"{text[: _BRIEF_CHARACTERS - 1]}…"
 
 
 def canonical_json(value: Any) -> str:

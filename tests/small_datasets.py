@@ -22,7 +22,7 @@ _CHILD |= {"hip": "femur", "knee": "tibia", "ankle": "talus"}
 def write(url: str, key: ShardKey, contents: ShardContents, statistics: Statistics) -> ShardReceipt:
     """Writes one shard and returns its receipt, as a worker does."""
     action_key = canonical_digest([str(key), *key.members])
-    return produce.write(Store(url), key, action_key, contents, statistics)
+    return produce.write(Store(url), key, action_key, contents, statistics, {})
 
 
 def publish_coco(url: str, recipe: CocoRecipe) -> manifest.Dataset:

@@ -307,10 +307,8 @@ def test_reading_a_broken_commit(run: Run, people: Path, tmp_path: Path) -> None
     for path in Store(str(people)).list_paths(""):
         store.put_bytes(path, Store(str(people)).get_bytes(path))
     store.put_bytes(store.list_paths("commits")[0], b"{")
-    refused(run("info", tmp_path / "set"), "is no readable commit")
-    refused(
-        run("plan", "squat_small", "--to", tmp_path / "set", *sets(*TINY)), "no readable commit"
-    )
+    refused(run("info", tmp_path / "set"), "cannot be read")
+    refused(run("plan", "squat_small", "--to", tmp_path / "set", *sets(*TINY)), "cannot be read")
 
 
 def test_export_without_a_format_or_a_motion(
@@ -374,7 +372,7 @@ def test_without_gl_the_remedy_is_said_once_and_nothing_is_published(
     failed = [line for line in ended.err.splitlines() if line.startswith("failed: ")]
     assert len(failed) == 1
     assert "apt-get install -y libegl1" in failed[0]
-    assert "nothing was published" in ended.err
+    assert "nothing complete was published" in ended.err
     assert Store(str(url)).action_keys() == set()
     assert Store(str(url)).list_paths("commits") == []
 
@@ -407,7 +405,7 @@ def test_a_refusal_that_comes_again_and_again_ends_the_build(
     assert len(tried) == 3
     (failed,) = (line for line in ended.err.splitlines() if line.startswith("failed: "))
     assert "and 2 more: s3://x: failed to write" in failed
-    assert "were not tried; nothing was published" in ended.err
+    assert "were not tried; nothing complete was published" in ended.err
 
 
 def test_a_full_disk_is_one_paragraph_and_freeing_space_mends_it(

@@ -15,6 +15,7 @@ from schemas.shards import (
     ShardKey,
     canonical_digest,
     canonical_json,
+    changed_inputs,
     generator,
     unit_hash,
 )
@@ -107,3 +108,31 @@ def test_a_refusal_is_one_paragraph_whatever_it_quotes() -> None:
     assert (
         str(InputError("v", "says:\n  two\n\n lines", "Mend it")) == "v: says: two lines. Mend it."
     )
+
+
+def test_changed_inputs_are_named_by_their_paths() -> None:
+    old = {
+        "stages": {"pose": 2, "body": 1},
+        "settings": {"image_px": 192, "camera": {"fov": [30, 60]}, "gone": True},
+        "files": {"model": "a" * 64},
+    }
+    new = {
+        "stages": {"pose": 3, "body": 1},
+        "settings": {"image_px": 192, "camera": {"fov": [30, 50]}},
+        "files": {"model": "b" * 64, "photos": None},
+    }
+    assert changed_inputs(old, new) == [
+        f"files.model: {'a' * 12} -> {'b' * 12}",
+        "files.photos: (none) -> null",
+        "settings.camera.fov[1]: 60 -> 50",
+        "settings.gone: true -> (none)",
+        "stages.pose: 2 -> 3",
+    ]
+    assert changed_inputs(old, old) == []
+    assert changed_inputs({}, {"a": {"b": 1}}) == ['a: (none) -> {"b":1}']
+
+
+def test_a_long_list_is_one_changed_input() -> None:
+    old = {"records": {"persons": [[i, 0.5] for i in range(100)]}}
+    new = {"records": {"persons": [[i, 0.5] for i in range(1, 103)]}}
+    assert changed_inputs(old, new) == ["records.persons: 1 of 100 entries -> 3 of 102"]

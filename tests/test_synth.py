@@ -386,7 +386,7 @@ def test_a_shard_is_written_once_and_recalled_whole(
     recipe, url = tiny(motions={"poses": LOTS["poses"]}), str(tmp_path / "set")
     (job,) = produce.plan(recipe, url)
     receipt = produce.produce(job)
-    assert produce.recall(url, job.action_key) == receipt
+    assert produce.recall(job) == receipt
     store = Store(url)
     assert store.read_arrays(job.action_key, ["image"])["image"].tobytes() == b"".join(
         shards["poses"].images
@@ -399,7 +399,9 @@ def test_a_shard_is_written_once_and_recalled_whole(
 def test_a_shard_without_a_receipt_is_named(
     tmp_path: Path, shards: dict[str, ShardContents]
 ) -> None:
-    store = Store(str(tmp_path / "set"))
-    store.write_shard("a" * 64, shards["poses"], lambda size, digests: {"tables": {}})
-    with pytest.raises(InputError, match=r"a{64}: carries no readable receipt"):
-        produce.recall(store.url, "a" * 64)
+    (job,) = produce.plan(tiny(motions={"poses": LOTS["poses"]}), str(tmp_path / "set"))
+    Store(job.url).write_shard(
+        job.action_key, shards["poses"], lambda size, digests: {"tables": {}}
+    )
+    with pytest.raises(InputError, match=f"{job.action_key}: carries no readable receipt"):
+        produce.recall(job)

@@ -20,11 +20,18 @@ from schemas.errors import SampleRejected
 from schemas.geometry import affine_from_box, apply_affine, fit_box
 from schemas.keypoints import Visibility
 from schemas.recipes import CocoRecipe
-from schemas.shards import Quarantined, ShardContents, ShardKey, Split, unit_hash
+from schemas.shards import (
+    Quarantined,
+    ShardContents,
+    ShardKey,
+    Split,
+    canonical_digest,
+    unit_hash,
+)
 from workers import images
 from workers.coco_index import LOWER, CocoIndex, Image, Person, load
 
-__all__ = ["CocoIndex", "inputs", "load", "make_shard", "plan"]
+__all__ = ["CocoIndex", "inputs", "load", "make_shard", "plan", "settings"]
 
 _FROM_V = np.array([Visibility.UNLABELLED, Visibility.OCCLUDED, Visibility.VISIBLE], dtype=np.uint8)
 _READ_AHEAD = 32
@@ -51,18 +58,25 @@ def plan(recipe: CocoRecipe, index: CocoIndex) -> list[ShardKey]:
     return shards
 
 
-def inputs(index: CocoIndex, key: ShardKey) -> dict[str, Any]:
-    """Returns as JSON everything outside the recipe that the shard's bytes depend on."""
+def inputs(index: CocoIndex, key: ShardKey) -> dict[str, str]:
+    """Digests everything outside the recipe that the shard's bytes depend on: annotations, and pictures.
+
+    Of pictures that the index' folder has read, what was read counts.
+    """
     persons = index.members(key)
+    annotations = [
+        [p.annotation_id, p.image_id, *_plain([*p.box, p.area, *p.keypoints.flat])] for p in persons
+    ]
+    numbers = sorted({p.image_id for p in persons})
     return {
-        "persons": [
-            [p.annotation_id, p.image_id, *_plain([*p.box, p.area, *p.keypoints.flat])]
-            for p in persons
-        ],
-        "images": [
-            _image_inputs(index, image_id) for image_id in sorted({p.image_id for p in persons})
-        ],
+        "annotations": canonical_digest(annotations),
+        "images": canonical_digest([_image_inputs(index, image_id) for image_id in numbers]),
     }
+
+
+def settings(recipe: CocoRecipe) -> dict[str, Any]:
+    """Returns the part of the recipe that a shard's bytes depend on; the rest only chooses its members."""
+    return recipe.model_dump(mode="json", include={"context", "image_px", "jpeg_quality"})
 
 
 def make_shard(recipe: CocoRecipe, index: CocoIndex, key: ShardKey) -> ShardContents:

@@ -48,39 +48,67 @@ class Folder:
         if not reachable:
             raise InputError(url, "is no folder that can be reached", remedy)
         self._listed: dict[str, dict[str, dict[str, Any]]] = {}
+        self._identities: dict[str, str] = {}
 
     def read(self, name: str) -> bytes:
         """Reads one file; a failing network raises OSError, so that the engine tries again.
 
+        What a rejection says is stored with the shard, so it names the file and not where the folder lies.
+
         Raises:
             SampleRejected: `missing_image`, `unreadable_image`.
         """
+        path = self._path(name)
         try:
-            data: bytes = self._fs.cat_file(self._path(name))
+            data: bytes = self._fs.cat_file(path)
         except (FileNotFoundError, KeyError) as error:
-            raise SampleRejected("missing_image", f"{name} is not in {self.url}") from error
+            self._identities[name] = ""
+            raise SampleRejected("missing_image", f"{name} is not among the pictures") from error
         except (PermissionError, IsADirectoryError, zipfile.BadZipFile) as error:
-            raise SampleRejected("unreadable_image", f"{name}: {error}") from error
+            why = f"{name} cannot be read ({type(error).__name__})"
+            raise SampleRejected("unreadable_image", why) from error
+        self._identities[name] = self._identity(path, data)
         return data
 
     def identity(self, name: str) -> str:
         """Returns what changes when the file's content does, "" where the file is missing.
 
-        The store's own checksum where a listing gives one, else sha256 for local files, else size and time.
+        The store's own checksum where a listing gives one, else sha256 where the file can be read at once (local
+        files, HTTP), else size and time. Of a file that this folder has read: the identity of what was read.
+
+        Raises:
+            SampleRejected: a name that does not stay inside the folder, a file that cannot be read.
+            InputError: the folder cannot be reached.
         """
-        parent, base = posixpath.split(self._path(name))
+        path = self._path(name)
+        if name not in self._identities and self._content_is_identity:
+            try:
+                self.read(name)
+            except SampleRejected as error:
+                if error.reason != "missing_image":
+                    raise
+            except Exception as error:  # each file system raises its own
+                remedy = "Check the network and the credentials"
+                why = f"cannot be read ({error})"
+                raise InputError(f"{self.url} ({name})", why, remedy) from error
+        if name in self._identities:
+            return self._identities[name]
+        parent, base = posixpath.split(path)
         if parent not in self._listed:
             self._listed[parent] = self._list(parent)
         info = self._listed[parent].get(base)
-        if info is None:
-            return ""
-        for field in ("ETag", "etag", "md5Hash", "content_md5", "CRC"):
-            if info.get(field):
-                return f"{field}:{info[field]}:{info.get('size')}"
-        if "file" in self._fs.protocol or "memory" in self._fs.protocol:
-            return f"sha256:{files.digest(self._fs.cat_file(self._path(name)))}"
-        when = info.get("LastModified") or info.get("last_modified") or info.get("mtime")
-        return f"size:{info.get('size')}:{when}"
+        return "" if info is None else _stamp(info)
+
+    @property
+    def _content_is_identity(self) -> bool:
+        return not {"file", "memory", "http"}.isdisjoint(_protocols(self._fs))
+
+    def _identity(self, path: str, data: bytes) -> str:
+        """Identifies what was just read, in the words of `identity`."""
+        if self._content_is_identity:
+            return _sha256(data)
+        self._fs.invalidate_cache(posixpath.dirname(path))
+        return _stamp(self._fs.info(path))
 
     def _path(self, name: str) -> str:
         if not name or name.startswith("/") or "\\" in name or ".." in name.split("/"):
@@ -99,6 +127,23 @@ class Folder:
                 f"{self.url} ({parent})", f"cannot be listed ({error})", remedy
             ) from error
         return {posixpath.basename(row["name"]): row for row in rows if row["type"] == "file"}
+
+
+def _protocols(fs: Any) -> tuple[str, ...]:
+    return (fs.protocol,) if isinstance(fs.protocol, str) else tuple(fs.protocol)
+
+
+def _sha256(data: bytes) -> str:
+    return f"sha256:{files.digest(data)}"
+
+
+def _stamp(info: dict[str, Any]) -> str:
+    """Writes a store's own checksum of a file, else its size and time."""
+    for field in ("ETag", "etag", "md5Hash", "content_md5", "CRC"):
+        if info.get(field):
+            return f"{field}:{info[field]}:{info.get('size')}"
+    when = info.get("LastModified") or info.get("last_modified") or info.get("mtime")
+    return f"size:{info.get('size')}:{when}"
 
 
 def decode(data: bytes) -> Picture:

@@ -3,17 +3,23 @@
 import functools
 import logging
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
-from schemas.errors import InputError
+from schemas.errors import InputError, changed
 from schemas.manifest import receipt_from_json, receipt_to_json
-from schemas.recipes import Recipe, SynthRecipe
-from schemas.shards import ShardContents, ShardKey, ShardReceipt, canonical_digest
+from schemas.recipes import CocoRecipe, MotLot, Recipe, SynthRecipe
+from schemas.shards import (
+    ShardContents,
+    ShardKey,
+    ShardReceipt,
+    canonical_digest,
+    changed_inputs,
+)
 from schemas.statistics import Statistics
 from schemas.store import CutShort, Store
 from workers import coco, osim, quality, synth
@@ -40,9 +46,19 @@ class Job:
 
     url: str
     recipe: dict[str, Any]
+    """The part of the recipe that this shard needs."""
     key: ShardKey
     action_key: str
+    inputs: dict[str, Any]
+    """What the action key is the digest of beside the members: stages, settings, digests of files."""
     samples: int
+
+
+def action_key_of(key: ShardKey, inputs: dict[str, Any]) -> str:
+    """Names a shard by all that its bytes depend on; which split it serves is a matter of the manifest."""
+    return canonical_digest(
+        {"source": key.source, "lot": key.lot, "members": key.members, "inputs": inputs}
+    )
 
 
 def plan(recipe: Recipe, url: str) -> list[Job]:
@@ -51,71 +67,121 @@ def plan(recipe: Recipe, url: str) -> list[Job]:
     Raises:
         InputError: a file that the recipe names is missing, unreachable or unfit.
     """
-    document = recipe.model_dump(mode="json")
-    jobs = []
-    for key, inputs, samples in _wanted(recipe):
-        action_key = canonical_digest(
-            {"source": key.source, "lot": key.lot, "members": key.members, "inputs": inputs}
+    return _plan_synth(recipe, url) if isinstance(recipe, SynthRecipe) else _plan_coco(recipe, url)
+
+
+def _plan_synth(recipe: SynthRecipe, url: str) -> list[Job]:
+    sources, photos = synth.load(recipe), synth.photos_digest(recipe)
+    found = {
+        lot: (
+            synth.for_lot(recipe, lot).model_dump(mode="json"),
+            _synth_inputs(recipe, sources, photos, lot),
         )
-        jobs.append(Job(url=url, recipe=document, key=key, action_key=action_key, samples=samples))
-    return jobs
-
-
-def _wanted(recipe: Recipe) -> list[tuple[ShardKey, dict[str, Any], int]]:
-    if isinstance(recipe, SynthRecipe):
-        sources = _synth_sources(recipe)
-        stages = {name: STAGES[name] for name in _SYNTH_STAGES}
-        photos = {"photos": synth.photos_digest(recipe)}
-        return [
-            (
-                key,
-                {"stages": stages, "settings": synth.settings(recipe, key.lot)}
-                | {"files": sources.digests(key.lot) | photos},
-                synth.frames(recipe, key),
-            )
-            for key in synth.plan(recipe)
-        ]
-    index = coco.load(recipe)
-    stages = {name: STAGES[name] for name in _COCO_STAGES}
-    settings = recipe.model_dump(mode="json", include={"context", "image_px", "jpeg_quality"})
+        for lot in recipe.motions
+    }
     return [
-        (
-            key,
-            {"stages": stages, "settings": settings, "records": coco.inputs(index, key)},
-            len(key.members),
-        )
+        _job(url, *found[key.lot], key, synth.frames(recipe, key)) for key in synth.plan(recipe)
+    ]
+
+
+def _plan_coco(recipe: CocoRecipe, url: str) -> list[Job]:
+    index, document = coco.load(recipe), recipe.model_dump(mode="json")
+    return [
+        _job(url, document, _coco_inputs(recipe, index, key), key, len(key.members))
         for key in coco.plan(recipe, index)
     ]
+
+
+def _job(
+    url: str, recipe: dict[str, Any], inputs: dict[str, Any], key: ShardKey, samples: int
+) -> Job:
+    name = action_key_of(key, inputs)
+    return Job(url=url, recipe=recipe, key=key, action_key=name, inputs=inputs, samples=samples)
+
+
+def _synth_inputs(
+    recipe: SynthRecipe, sources: synth.Sources, photos: str, lot: str
+) -> dict[str, Any]:
+    return {
+        "stages": {name: STAGES[name] for name in _SYNTH_STAGES},
+        "settings": synth.settings(recipe, lot),
+        "files": sources.digests(lot) | {"backgrounds": photos},
+    }
+
+
+def _coco_inputs(recipe: CocoRecipe, index: coco.CocoIndex, key: ShardKey) -> dict[str, Any]:
+    return {
+        "stages": {name: STAGES[name] for name in _COCO_STAGES},
+        "settings": coco.settings(recipe),
+        "files": coco.inputs(index, key),
+    }
 
 
 def produce(job: Job) -> ShardReceipt:
     """Makes and writes the job's shard whole; the receipt says what was written.
 
     Raises:
-        InputError: an input can no longer be read, or the store refused the write.
+        InputError: an input can no longer be read or is another than was planned with (nothing is written then),
+            or the store refused the write.
     """
     started = time.perf_counter()
     recipe: Recipe = TypeAdapter(Recipe).validate_python(job.recipe)
     store = Store(job.url)
     if isinstance(recipe, SynthRecipe):
-        sources = _synth_sources(recipe)
-        contents = synth.make_shard(recipe, sources, job.key)
-        spec = osim.read_skeleton(sources.osim)
-        contents.tables["model"] = store.put_model(sources.osim)
-        store.put_skeleton(spec)
-        contents = quality.checked(contents, spec, _poser(sources.osim))
+        contents, statistics = _make_synth(job, recipe, store)
     else:
-        spec = None
-        contents = quality.checked(coco.make_shard(recipe, coco.load(recipe), job.key), None, None)
-    receipt = write(store, job.key, job.action_key, contents, quality.statistics(contents, spec))
+        contents, statistics = _make_coco(job, recipe)
+    receipt = write(store, job.key, job.action_key, contents, statistics, job.inputs)
     log.info("%s: %d rows in %.1f s", job.key, receipt.rows, time.perf_counter() - started)
     return receipt
 
 
+def _make_synth(job: Job, recipe: SynthRecipe, store: Store) -> tuple[ShardContents, Statistics]:
+    sources = synth.load(recipe)
+    photos = synth.photos_digest(recipe)  # each photo is checked again when it is drawn
+    _refuse_others(job, recipe, _synth_inputs(recipe, sources, photos, job.key.lot))
+    contents = synth.make_shard(recipe, sources, job.key)
+    spec = osim.read_skeleton(sources.osim)
+    contents.tables["model"] = store.put_model(sources.osim)
+    store.put_skeleton(spec)
+    contents = quality.checked(contents, spec, _poser(sources.osim))
+    return contents, quality.statistics(contents, spec)
+
+
+def _make_coco(job: Job, recipe: CocoRecipe) -> tuple[ShardContents, Statistics]:
+    index = coco.load(recipe)
+    contents = quality.checked(coco.make_shard(recipe, index, job.key), None, None)
+    # After the pictures were read: the index then says what was read, not what lies there.
+    _refuse_others(job, recipe, _coco_inputs(recipe, index, job.key))
+    return contents, quality.statistics(contents, None)
+
+
+def _refuse_others(job: Job, recipe: Recipe, loaded: dict[str, Any]) -> None:
+    """Refuses to write under a name that stands for other inputs than those that were loaded."""
+    if action_key_of(job.key, loaded) == job.action_key:
+        return
+    names = [line.partition(":")[0] for line in changed_inputs(job.inputs, loaded)]
+    if isinstance(recipe, SynthRecipe):
+        lot = recipe.motions[job.key.lot]
+        urls = {"files.model": recipe.model, "files.backgrounds": recipe.scene.backgrounds}
+        urls["files.mot"] = lot.mot if isinstance(lot, MotLot) else None
+    else:
+        urls = {"files.annotations": recipe.annotations, "files.images": recipe.images}
+    raise changed(", ".join(urls.get(name) or name for name in names))
+
+
 def write(
-    store: Store, key: ShardKey, action_key: str, contents: ShardContents, statistics: Statistics
+    store: Store,
+    key: ShardKey,
+    action_key: str,
+    contents: ShardContents,
+    statistics: Statistics,
+    inputs: dict[str, Any],
 ) -> ShardReceipt:
-    """Writes a checked shard whole, with the receipt inside it that is also returned."""
+    """Writes a checked shard whole, with the receipt inside it that is also returned.
+
+    The stored receipt leaves out the split: a shard keeps its bytes and its name when its split changes.
+    """
 
     def receipt_of(size: int, digests: dict[str, str]) -> ShardReceipt:
         return ShardReceipt(
@@ -127,45 +193,41 @@ def write(
             statistics=statistics,
             quarantine=contents.quarantine,
             skeleton=contents.skeleton,
+            inputs=inputs,
         )
 
     def attributes(size: int, digests: dict[str, str]) -> dict[str, Any]:
-        return {"receipt": receipt_to_json(receipt_of(size, digests)), "tables": contents.tables}
+        receipt = receipt_to_json(receipt_of(size, digests))
+        del receipt["key"]["split"]
+        return {"receipt": receipt, "tables": contents.tables}
 
     return receipt_of(*store.write_shard(action_key, contents, attributes))
 
 
-def recall(url: str, action_key: str) -> ShardReceipt | None:
+def recall(job: Job) -> ShardReceipt | None:
     """Reads the receipt that a whole shard carries, so that an interrupted build need not make it again.
 
     Returns None for a shard that was begun and never finished, or whose root a power failure cut short.
 
     Raises:
-        InputError: it carries none that can be read.
+        InputError: it carries none that can be read, or another shard's.
     """
-    store = Store(url)
+    store, where = Store(job.url), f"{job.url}/shards/{job.action_key}"
     try:
-        attributes = store.read_attributes(action_key)
+        attributes = store.read_attributes(job.action_key)
     except (FileNotFoundError, CutShort):
         return None
     try:
-        receipt = receipt_from_json(attributes["receipt"])
+        stored = attributes["receipt"]
+        receipt = receipt_from_json(stored | {"key": stored["key"] | {"split": job.key.split}})
     except (KeyError, TypeError, ValueError) as error:
-        where = f"{url}/shards/{action_key}"
-        raise InputError(
-            where, f"carries no readable receipt ({error!r})", "Delete it and build again"
-        ) from error
-    digests = receipt.digests | {"zarr.json": store.root_digest(action_key)}
-    return ShardReceipt(**{**receipt.__dict__, "digests": digests})
-
-
-def _synth_sources(recipe: SynthRecipe) -> synth.Sources:
-    return _load(recipe.model_dump_json())
-
-
-@functools.lru_cache(maxsize=2)
-def _load(recipe: str) -> synth.Sources:
-    return synth.load(SynthRecipe.model_validate_json(recipe))
+        why = f"carries no readable receipt ({error!r})"
+        raise InputError(where, why, "Delete it and build again") from error
+    if (receipt.key, receipt.action_key) != (job.key, job.action_key):
+        raise InputError(where, "is another shard than its name says", "Delete it and build again")
+    return replace(
+        receipt, digests=receipt.digests | {"zarr.json": store.root_digest(job.action_key)}
+    )
 
 
 @functools.lru_cache(maxsize=4)

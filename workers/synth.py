@@ -5,117 +5,56 @@ Nothing depends on which other samples share the shard: the randomness of a fram
 """
 
 import functools
-import logging
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas import files, layout
+from schemas import layout
 from schemas.errors import InputError, SampleRejected
 from schemas.recipes import AnyLot, MotLot, People, RandomLot, SynthRecipe
-from schemas.shards import Quarantined, ShardContents, ShardKey, Split, canonical_digest, generator
+from schemas.shards import Quarantined, ShardContents, ShardKey, generator
 from schemas.skeleton import SkeletonSpec
-from workers import annotate, body, images, motions, osim, render, scene, squats, surfaces, wardrobe
+from workers import (
+    annotate,
+    body,
+    images,
+    motions,
+    osim,
+    render,
+    scene,
+    squats,
+    surfaces,
+    wardrobe,
+)
+from workers.synth_plan import (
+    Sources,
+    for_lot,
+    frames,
+    load,
+    photos_digest,
+    plan,
+    settings,
+    spec_of,
+    split_of,
+)
 
-log = logging.getLogger(__name__)
+__all__ = [
+    "Sources",
+    "for_lot",
+    "frames",
+    "load",
+    "make_shard",
+    "photos_digest",
+    "plan",
+    "settings",
+    "split_of",
+]
 LIMIT_TOLERANCE_RAD = np.radians(3.0)
 """Recorded angles beyond a limit by less than this are moved onto it; by more, the frame is refused."""
 DRIFT_M = 0.12
 """Of the feet's height over a recording: measured 0.10 m in squats recorded with another body."""
-_GOLDEN = 0.6180339887498949
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sources:
-    """The files a synthetic recipe names, read once."""
-
-    osim: bytes
-    mots: dict[str, bytes]
-    """The `.mot` of each lot that has one."""
-
-    def digests(self, lot: str) -> dict[str, str]:
-        """Returns what identifies the inputs of one lot."""
-        found = {"model": files.digest(self.osim)}
-        if lot in self.mots:
-            found["mot"] = files.digest(self.mots[lot])
-        return found
-
-
-def load(recipe: SynthRecipe) -> Sources:
-    """Reads every file that the recipe names.
-
-    Raises:
-        InputError: one is missing, unreachable or not what it should be.
-    """
-    lots = {name: lot for name, lot in recipe.motions.items() if isinstance(lot, MotLot)}
-    sources = Sources(
-        osim=osim.read_model(recipe.model),
-        mots={name: files.read_bytes(lot.mot) for name, lot in lots.items()},
-    )
-    if meshes := osim.missing_meshes(sources.osim, recipe.model):
-        log.warning(
-            "%s names %d bone meshes that are not beside it (%s, …): labels and pictures do not need them, but "
-            "exported models will show no bones in OpenSim until these files lie in a Geometry folder.",
-            *(recipe.model, len(meshes), meshes[0]),
-        )
-    spec = _spec(sources.osim)
-    annotate.keypoint_joints(spec)
-    for name, lot in lots.items():
-        motions.read_mot(sources.mots[name], lot.mot, spec)
-    return sources
-
-
-def split_of(subject: int, recipe: SynthRecipe) -> Split:
-    """Assigns a subject to a split: evenly spread over the first n subjects for every n, and for good."""
-    position = ((subject + 0.5) * _GOLDEN) % 1.0
-    if position < recipe.splits.train:
-        return "train"
-    return "val" if position < recipe.splits.train + recipe.splits.val else "test"
-
-
-def plan(recipe: SynthRecipe) -> list[ShardKey]:
-    """Lists the shards: within a lot and a split, consecutive subjects share a shard until it is full."""
-    keys = []
-    for name, lot in sorted(recipe.motions.items()):
-        per_shard = max(1, recipe.shard_samples // lot.frames)
-        by_split: dict[Split, list[int]] = {"train": [], "val": [], "test": []}
-        for subject in range(lot.subjects):
-            by_split[split_of(subject, recipe)].append(subject)
-        for split, subjects in by_split.items():
-            for start in range(0, len(subjects), per_shard):
-                members = tuple(subjects[start : start + per_shard])
-                keys.append(ShardKey(source="synth", lot=name, split=split, members=members))
-    return keys
-
-
-def photos_digest(recipe: SynthRecipe) -> str:
-    """Identifies the background photos: their names and bytes."""
-    if recipe.scene.backgrounds is None:
-        return ""
-    photos = files.list_files(recipe.scene.backgrounds, ".jpg")
-    digests = [[url.rsplit("/", 1)[-1], files.digest(files.read_bytes(url))] for url in photos]
-    return canonical_digest(digests)
-
-
-def frames(recipe: SynthRecipe, key: ShardKey) -> int:
-    """Returns how many samples a shard plans."""
-    return recipe.motions[key.lot].frames * len(key.members)
-
-
-def settings(recipe: SynthRecipe, lot: str) -> dict[str, Any]:
-    """Returns the part of the recipe that a lot's bytes depend on; names, URLs and counts do not matter."""
-    whole = recipe.model_dump(mode="json")
-    chosen = {k: whole[k] for k in ("seed", "people", "camera", "image_px", "jpeg_quality")}
-    chosen["scene"] = {k: v for k, v in whole["scene"].items() if k != "backgrounds"}
-    chosen["lot"] = {k: v for k, v in whole["motions"][lot].items() if k not in ("subjects", "mot")}
-    return chosen
-
-
-@functools.lru_cache(maxsize=4)
-def _spec(model: bytes) -> SkeletonSpec:
-    return osim.read_skeleton(model)
 
 
 @functools.lru_cache(maxsize=16)
@@ -130,7 +69,7 @@ def _renderer(size_px: int) -> render.Renderer:
 
 def make_shard(recipe: SynthRecipe, sources: Sources, key: ShardKey) -> ShardContents:
     """Poses, renders and annotates every frame of a shard; a frame that fails is quarantined."""
-    spec = _spec(sources.osim)
+    spec = spec_of(sources.osim)
     shard = _Shard(recipe=recipe, key=key, spec=spec)
     for subject in key.members:
         _add_subject(shard, sources, subject)

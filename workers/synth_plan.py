@@ -1,0 +1,119 @@
+"""What a synthetic recipe asks for: its files, its shards, and what the bytes of each depend on."""
+
+import functools
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from schemas import files
+from schemas.recipes import MotLot, RandomLot, SynthRecipe
+from schemas.shards import ShardKey, Split
+from schemas.skeleton import SkeletonSpec
+from workers import annotate, anny_data, motions, osim, photos
+
+log = logging.getLogger(__name__)
+_GOLDEN = 0.6180339887498949
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sources:
+    """The files a synthetic recipe names, read once."""
+
+    osim: bytes
+    mots: dict[str, bytes]
+    """The `.mot` of each lot that has one."""
+
+    def digests(self, lot: str) -> dict[str, str]:
+        """Returns what identifies the inputs of one lot: files by their bytes, installed bodies by version."""
+        found = {"model": files.digest(self.osim), "bodies": anny_data.cache_path().stem}
+        if lot in self.mots:
+            found["mot"] = files.digest(self.mots[lot])
+        return found
+
+
+def load(recipe: SynthRecipe) -> Sources:
+    """Reads every file that the recipe names.
+
+    Raises:
+        InputError: one is missing, unreachable or not what it should be.
+    """
+    lots = {name: lot for name, lot in recipe.motions.items() if isinstance(lot, MotLot)}
+    sources = Sources(
+        osim=osim.read_model(recipe.model),
+        mots={name: files.read_bytes(lot.mot) for name, lot in lots.items()},
+    )
+    _warn_of_meshes(sources.osim, recipe.model)
+    spec = spec_of(sources.osim)
+    annotate.keypoint_joints(spec)
+    for name, lot in lots.items():
+        motions.read_mot(sources.mots[name], lot.mot, spec)
+    return sources
+
+
+@functools.lru_cache(maxsize=4)
+def _warn_of_meshes(model: bytes, url: str) -> None:
+    """Says it once a process."""
+    if meshes := osim.missing_meshes(model, url):
+        log.warning(
+            "%s names %d bone meshes that are not beside it (%s, …): labels and pictures do not need them, but "
+            "exported models will show no bones in OpenSim until these files lie in a Geometry folder.",
+            *(url, len(meshes), meshes[0]),
+        )
+
+
+def for_lot(recipe: SynthRecipe, lot: str) -> SynthRecipe:
+    """Returns the recipe with one lot only: all that a shard of it needs."""
+    return recipe.model_copy(update={"motions": {lot: recipe.motions[lot]}})
+
+
+def split_of(subject: int, recipe: SynthRecipe) -> Split:
+    """Assigns a subject to a split: evenly spread over the first n subjects for every n, and for good."""
+    position = ((subject + 0.5) * _GOLDEN) % 1.0
+    if position < recipe.splits.train:
+        return "train"
+    return "val" if position < recipe.splits.train + recipe.splits.val else "test"
+
+
+def plan(recipe: SynthRecipe) -> list[ShardKey]:
+    """Lists the shards: within a lot and a split, consecutive subjects share a shard until it is full."""
+    keys = []
+    for name, lot in sorted(recipe.motions.items()):
+        per_shard = max(1, recipe.shard_samples // lot.frames)
+        by_split: dict[Split, list[int]] = {"train": [], "val": [], "test": []}
+        for subject in range(lot.subjects):
+            by_split[split_of(subject, recipe)].append(subject)
+        for split, subjects in by_split.items():
+            for start in range(0, len(subjects), per_shard):
+                members = tuple(subjects[start : start + per_shard])
+                keys.append(ShardKey(source="synth", lot=name, split=split, members=members))
+    return keys
+
+
+def photos_digest(recipe: SynthRecipe) -> str:
+    """Identifies the background photos as they are now: their names and bytes."""
+    folder = recipe.scene.backgrounds
+    return "" if folder is None else photos.identify(folder)
+
+
+def frames(recipe: SynthRecipe, key: ShardKey) -> int:
+    """Returns how many samples a shard plans."""
+    return recipe.motions[key.lot].frames * len(key.members)
+
+
+def settings(recipe: SynthRecipe, lot: str) -> dict[str, Any]:
+    """Returns the part of the recipe that a lot's bytes depend on; names, URLs and counts do not matter."""
+    whole = recipe.model_dump(mode="json")
+    chosen = {k: whole[k] for k in ("seed", "people", "camera", "image_px", "jpeg_quality")}
+    chosen["scene"] = {k: v for k, v in whole["scene"].items() if k != "backgrounds"}
+    motion = recipe.motions[lot]
+    idle = {"subjects", "mot"}
+    if not motion.clip or isinstance(motion, RandomLot):
+        idle.add("fps")  # frames are not spaced by it
+    chosen["lot"] = {k: v for k, v in whole["motions"][lot].items() if k not in idle}
+    return chosen
+
+
+@functools.lru_cache(maxsize=4)
+def spec_of(model: bytes) -> SkeletonSpec:
+    """Returns the skeleton of an `.osim`, read once."""
+    return osim.read_skeleton(model)
