@@ -10,11 +10,11 @@ import json
 import logging
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -250,6 +250,29 @@ def read_shards(url: str, dataset_id: str) -> tuple[ShardReceipt, ...]:
         return receipts
 
 
+class Named(NamedTuple):
+    """What a manifest says of one shard, without its receipt."""
+
+    action_key: str
+    digest: str
+    skeleton: str
+
+
+def read_names(url: str, dataset_id: str) -> list[Named]:
+    """Reads which shards a manifest names: a small part of it, checked against its name all the same.
+
+    Raises:
+        InputError: it is not there, or is none, or is not what its name says.
+    """
+    with _readable(url, f"manifests/{dataset_id}"):
+        data = Store(url).get_bytes(manifest_path(dataset_id))
+        table = pq.read_table(io.BytesIO(data), columns=list(Named._fields))
+        names = [Named(*row.values()) for row in table.select(Named._fields).to_pylist()]
+        if canonical_digest(sorted([n.action_key, n.digest] for n in names)) != dataset_id:
+            raise ValueError("its content is not what its name says")
+        return names
+
+
 def manifest_path(dataset_id: str) -> str:
     """Returns where the manifest of that identity lies."""
     if not _DIGEST.fullmatch(dataset_id):
@@ -410,8 +433,23 @@ def tool_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _TOOLS}
 
 
-def _parquet(rows: list[ShardReceipt]) -> bytes:
-    records = [
+def is_consistent(dataset: Dataset) -> bool:
+    """Says whether the columns of a manifest, which other tools read, tell what its receipts tell."""
+    path = manifest_path(dataset.dataset_id)
+    with _readable(dataset.url, path):
+        table = pq.read_table(io.BytesIO(dataset.store.get_bytes(path)))
+        return bool(table.to_pylist() == _records(dataset.shards))
+
+
+def _parquet(rows: Sequence[ShardReceipt]) -> bytes:
+    sink = io.BytesIO()
+    table = pa.Table.from_pylist(_records(rows), schema=_SCHEMA)
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _records(rows: Iterable[ShardReceipt]) -> list[dict[str, Any]]:
+    return [
         {
             "action_key": r.action_key,
             "digest": r.digests["zarr.json"],
@@ -425,6 +463,3 @@ def _parquet(rows: list[ShardReceipt]) -> bytes:
         }
         for r in rows
     ]
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(records, schema=_SCHEMA), sink, compression="zstd")
-    return sink.getvalue()

@@ -77,12 +77,14 @@ class Store:
                 store in the root metadata (so that a shard describes itself).
 
         Returns:
-            Bytes and sha256 of every object, by path inside the shard.
+            Bytes of the data objects (the root, which says them, apart) and sha256 of every object, by
+            path inside the shard.
         """
         objects = _encode(contents)
         digests = {path: files.digest(data) for path, data in sorted(objects.items())}
+        bare = objects.pop("zarr.json")
         size = sum(len(data) for data in objects.values())
-        root = _with_attributes(objects.pop("zarr.json"), receipt(size, dict(digests)))
+        root = _with_attributes(bare, receipt(size, dict(digests)))
         base = f"shards/{action_key}"
         with ThreadPoolExecutor(8) as pool:
             list(
