@@ -9,6 +9,7 @@ import io
 import json
 import re
 import secrets
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -27,6 +28,8 @@ _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _COMMIT = re.compile(r"commits/(\d{20})\.json")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TOOLS = ("numpy", "zarr", "opensim", "anny", "moderngl", "simplejpeg", "opencv-python-headless")
+_ROWS_PER_GROUP = 1024
+"""A reader holds one group at a time."""
 _SCHEMA = pa.schema(
     [
         ("action_key", pa.string()),
@@ -78,7 +81,8 @@ def receipt_from_json(data: dict[str, Any]) -> ShardReceipt:
         ),
         rows=int(data["rows"]),
         bytes=int(data["bytes"]),
-        digests=dict(data["digests"]),
+        # The paths are the same in every shard: one string each, however many shards.
+        digests={sys.intern(path): digest for path, digest in data["digests"].items()},
         statistics=Statistics.from_json(data["statistics"]),
         quarantine=tuple(Quarantined(**q) for q in data["quarantine"]),
         skeleton=data["skeleton"],
@@ -226,13 +230,18 @@ def read_shards(url: str, dataset_id: str) -> tuple[ShardReceipt, ...]:
         InputError: it is not there, or is none, or is not what its name says.
     """
     with _readable(url, f"manifests/{dataset_id}"):
-        path = manifest_path(dataset_id)
-        # Not read_table, whose first call imports pandas (0.2 s).
-        table = pq.ParquetFile(io.BytesIO(Store(url).get_bytes(path))).read(columns=["receipt"])
-        receipts = tuple(receipt_from_json(json.loads(r)) for r in table["receipt"].to_pylist())
+        data = Store(url).get_bytes(manifest_path(dataset_id))
+        receipts = tuple(receipt_from_json(json.loads(text)) for text in _receipt_texts(data))
         if identity_of(receipts) != dataset_id:
             raise ValueError("its content is not what its name says")
         return receipts
+
+
+def _receipt_texts(data: bytes) -> Iterator[str]:
+    """Yields a manifest's receipts few at a time, so that the whole text never lies in memory."""
+    # Not read_table, whose first call imports pandas (0.2 s).
+    for batch in pq.ParquetFile(io.BytesIO(data)).iter_batches(256, columns=["receipt"]):
+        yield from batch.column(0).to_pylist()
 
 
 def manifest_path(dataset_id: str) -> str:
@@ -395,5 +404,6 @@ def _parquet(rows: list[ShardReceipt]) -> bytes:
         for r in rows
     ]
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(records, schema=_SCHEMA), sink, compression="zstd")
+    table = pa.Table.from_pylist(records, schema=_SCHEMA)
+    pq.write_table(table, sink, compression="zstd", row_group_size=_ROWS_PER_GROUP)
     return sink.getvalue()
