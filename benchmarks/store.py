@@ -8,6 +8,7 @@ measured in one run. `rebuilt_fraction` counts shards that existed and are made 
 
 import argparse
 import contextlib
+import itertools
 import json
 import resource
 import subprocess
@@ -206,7 +207,7 @@ def read_all(dataset: manifest.Dataset) -> int:
         names = ("image", "image_offset", *d3ke_layout.LABELS)
         arrays = dataset.store.read_arrays(shard.action_key, names)
         flat, offsets = arrays["image"].tobytes(), arrays["image_offset"]
-        pictures = (images.decode(flat[a:b]) for a, b in zip(offsets, offsets[1:], strict=False))
+        pictures = (images.decode(flat[a:b]) for a, b in itertools.pairwise(offsets))
         size += sum(p.nbytes for p in pictures) + sum(arrays[n].nbytes for n in d3ke_layout.LABELS)
     return size
 
@@ -242,7 +243,7 @@ def _full(store: Store, dataset: manifest.Dataset) -> tuple[np.ndarray, dict[str
     frames = [
         d3ke_layout.full_frame(images.decode(s["image"][a:b].tobytes()))
         for s in shards
-        for a, b in zip(s["image_offset"], s["image_offset"][1:], strict=False)
+        for a, b in itertools.pairwise(s["image_offset"])
     ]
     labels = {n: np.concatenate([s[n] for s in shards]) for n in d3ke_layout.LABELS}
     return np.stack(frames), labels

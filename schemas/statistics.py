@@ -70,7 +70,9 @@ class Statistics:
         """Reads what `to_json` wrote."""
         return cls(
             histograms={
-                name: Histogram(unit=h["unit"], edges=_shared(tuple(h["edges"])), counts=tuple(h["counts"]))
+                name: Histogram(
+                    unit=h["unit"], edges=_shared(tuple(h["edges"])), counts=tuple(h["counts"])
+                )
                 for name, h in data["histograms"].items()
             },
             counts=dict(data["counts"]),

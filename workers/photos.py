@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from schemas import files
 from schemas.errors import InputError
+from workers.images import MAX_PIXELS
 
 
 def sample_photo(folder: str, rng: np.random.Generator) -> tuple[NDArray[np.uint8], str]:
@@ -43,8 +44,11 @@ def _listing(folder: str) -> tuple[str, ...]:
 @lru_cache(maxsize=64)
 def _decoded(url: str) -> NDArray[np.uint8] | None:
     """Returns a photo of at least 400 px where it has them, or None for what is not a whole JPEG."""
-    data = files.read_bytes(url)
+    data = files.read_bytes(url, 64 * 1024**2)
     try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        if height * width > MAX_PIXELS:
+            return None
         picture: NDArray[np.uint8] = simplejpeg.decode_jpeg(
             data, "RGB", min_height=400, min_width=400
         )
