@@ -26,12 +26,13 @@ def absolute(url: str) -> str:
     return url if "://" in last else f"{chain}{link}{Path(last).expanduser().absolute()}"
 
 
-def read_bytes(url: str, limit: int = MAX_BYTES) -> bytes:
-    """Reads a whole file of at most `limit` bytes.
+def read_bytes(url: str, limit: int | None = None) -> bytes:
+    """Reads a whole file of at most `limit` bytes, or `MAX_BYTES`.
 
     Raises:
         InputError: unreachable, missing, a folder, or larger than `limit`.
     """
+    limit = MAX_BYTES if limit is None else limit
     try:
         if "::" in url:  # in an archive, whose directory says what a member unpacks to
             fs, path = fsspec.core.url_to_fs(url)

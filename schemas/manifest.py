@@ -273,8 +273,8 @@ def _check_pages(metadata: Any, data: memoryview) -> None:
     for group in groups:
         columns = (group.column(i) for i in range(group.num_columns))
         column = next(c for c in columns if c.path_in_schema == "receipt")
-        place = (data, column.data_page_offset, column.total_compressed_size)
-        pages = parquet_pages.plain_pages(*place)
+        start = column.dictionary_page_offset or column.data_page_offset
+        pages = parquet_pages.plain_pages(data, start, column.total_compressed_size)
         if sum(page.values for page in pages) != group.num_rows:
             raise ValueError("its pages hold another number of shards than it says")
         whole += sum(page.unpacked for page in pages)

@@ -138,9 +138,9 @@ class ObjectStorage:
 
     def get(self, path: str) -> memoryview:
         """Reads one object; FileNotFoundError where there is none."""
+        self._check(path)
         if self._absent:
             raise FileNotFoundError(f"{self.url}/{path}")
-        self._check(path)
         with self._guard(f"read {path}"):
             found = obstore.get(self._store, path)
             untrusted.check_size(self.url, path, found.meta["size"])

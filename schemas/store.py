@@ -95,7 +95,8 @@ class Store:
         unknown = set(names) - _NAMES
         if unknown:
             raise ValueError(f"no such arrays: {sorted(unknown)}")
-        meta = self._root(action_key).get("consolidated_metadata", {}).get("metadata", {})
+        consolidated = self._root(action_key).get("consolidated_metadata")
+        meta = consolidated.get("metadata") if isinstance(consolidated, Mapping) else None
         with ThreadPoolExecutor(8) as pool:
             arrays = pool.map(lambda name: self._read_array(action_key, name, meta), names)
             found = dict(zip(names, arrays, strict=True))
@@ -113,7 +114,8 @@ class Store:
 
     def read_attributes(self, action_key: str) -> dict[str, Any]:
         """Returns the JSON that a shard says of itself: key, rows, digests, statistics, tables, …."""
-        attributes = self._root(action_key).get("attributes", {}).get("kineforge")
+        held = self._root(action_key).get("attributes")
+        attributes = held.get("kineforge") if isinstance(held, Mapping) else None
         if not isinstance(attributes, dict):
             raise InputError(
                 f"{self.url}/shards/{action_key}", "is no Kineforge shard", "Check the URL"
@@ -135,7 +137,7 @@ class Store:
                 "Delete it and build again",
             ) from error
 
-    def _read_array(self, action_key: str, name: str, meta: Mapping[str, Any]) -> np.ndarray:
+    def _read_array(self, action_key: str, name: str, meta: Any) -> np.ndarray:
         where = f"{self.url}/shards/{action_key}/{name}"
         entry = meta.get(name) if isinstance(meta, Mapping) else None
         if not isinstance(entry, Mapping):
