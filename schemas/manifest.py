@@ -276,6 +276,7 @@ class Named(NamedTuple):
     """What a manifest says of one shard, without its receipt."""
 
     action_key: str
+    split: str
     digest: str
     skeleton: str
 
@@ -290,7 +291,7 @@ def read_names(url: str, dataset_id: str) -> list[Named]:
         data = Store(url).get_bytes(manifest_path(dataset_id))
         table = pq.ParquetFile(pa.BufferReader(data), **_LIMITS).read(list(Named._fields))
         names = [Named(*row.values()) for row in table.select(Named._fields).to_pylist()]
-        if canonical_digest(sorted([n.action_key, n.digest] for n in names)) != dataset_id:
+        if canonical_digest(sorted([n.action_key, n.split, n.digest] for n in names)) != dataset_id:
             raise ValueError("its content is not what its name says")
         return names
 
@@ -331,7 +332,7 @@ def manifest_path(dataset_id: str) -> str:
 def _readable(url: str, path: str) -> Iterator[None]:
     try:
         yield
-    except (KeyError, TypeError, ValueError, FileNotFoundError, pa.ArrowException) as error:
+    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
         raise InputError(
             f"{url}/{path}", f"cannot be read ({error!r})", "Build the dataset again"
         ) from error

@@ -54,7 +54,7 @@ class Turns:
         assert self._free[client].acquire(timeout=60)
         try:
             self._ends[client] = self._clients[client]()
-        except BaseException as error:  # a failed assertion must not leave the other waiting
+        except BaseException as error:  # noqa: BLE001 - a failed assertion must not leave the other waiting
             self._ends[client] = error
         self._stopped.release()
 
