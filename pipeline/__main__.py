@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline import build, export, forecast, recipes, report
+from pipeline import build, export, forecast, recipes, report, upkeep
 from pipeline.executor import Executor, Failure, LocalExecutor, RayExecutor
 from schemas import files
 from schemas.errors import InputError
@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--video", metavar="DIR", help="one .mp4 per clip")
     command.set_defaults(run=_export)
+    upkeep.add(commands)
     return parser
 
 

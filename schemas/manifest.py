@@ -7,13 +7,14 @@ The dataset id is the digest of the sorted shards, so equal content has an equal
 import importlib.metadata
 import io
 import json
+import logging
 import re
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -23,6 +24,7 @@ from schemas.shards import Quarantined, ShardKey, ShardReceipt, canonical_digest
 from schemas.statistics import Statistics, total
 from schemas.store import Store
 
+log = logging.getLogger(__name__)
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _COMMIT = re.compile(r"commits/(\d{20})\.json")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -192,9 +194,20 @@ def tag_path(name: str) -> str:
 
 
 def commit_numbers(url: str) -> list[int]:
-    """Returns the numbers of all commits, ascending, by one listing."""
-    found = (_COMMIT.fullmatch(path) for path in Store(url).list_paths("commits"))
-    return [int(match.group(1)) for match in found if match]
+    """Returns the numbers of all commits, ascending, by one listing and a read past its end.
+
+    A listing may lag behind, and who takes an old commit for the newest would publish on top of it for ever.
+    """
+    store = Store(url)
+    found = (_COMMIT.fullmatch(path) for path in store.list_paths("commits"))
+    numbers = [int(match.group(1)) for match in found if match]
+    while True:
+        following = numbers[-1] + 1 if numbers else 0
+        try:
+            store.objects.get(commit_path(following))
+        except FileNotFoundError:
+            return numbers
+        numbers.append(following)
 
 
 def read_commit(url: str, number: int) -> Commit:
@@ -230,11 +243,35 @@ def read_shards(url: str, dataset_id: str) -> tuple[ShardReceipt, ...]:
     """
     with _readable(url, f"manifests/{dataset_id}"):
         path = manifest_path(dataset_id)
-        table = pq.read_table(io.BytesIO(Store(url).get_bytes(path)))
+        table = pq.ParquetFile(pa.BufferReader(Store(url).get_bytes(path))).read(["receipt"])
         receipts = tuple(receipt_from_json(json.loads(r)) for r in table["receipt"].to_pylist())
         if identity_of(receipts) != dataset_id:
             raise ValueError("its content is not what its name says")
         return receipts
+
+
+class Named(NamedTuple):
+    """What a manifest says of one shard, without its receipt."""
+
+    action_key: str
+    split: str
+    digest: str
+    skeleton: str
+
+
+def read_names(url: str, dataset_id: str) -> list[Named]:
+    """Reads which shards a manifest names: a small part of it, checked against its name all the same.
+
+    Raises:
+        InputError: it is not there, or is none, or is not what its name says.
+    """
+    with _readable(url, f"manifests/{dataset_id}"):
+        data = Store(url).get_bytes(manifest_path(dataset_id))
+        table = pq.ParquetFile(pa.BufferReader(data)).read(list(Named._fields))
+        names = [Named(*row.values()) for row in table.select(Named._fields).to_pylist()]
+        if canonical_digest(sorted([*n[:3]] for n in names)) != dataset_id:
+            raise ValueError("its content is not what its name says")
+        return names
 
 
 def manifest_path(dataset_id: str) -> str:
@@ -277,10 +314,28 @@ def open_dataset(url: str) -> Dataset:
 
 def find_dataset(url: str) -> Dataset | None:
     """Opens the newest state, complete or not, or returns None where nothing is published."""
-    commit = find_commit(url, None)
+    commit, _ = _head(url)
     if commit is None:
         return None
     return Dataset(url=url, commit=commit, shards=read_shards(url, commit.dataset_id))
+
+
+def _head(url: str) -> tuple[Commit | None, int]:
+    """Returns the newest readable commit and the next free number.
+
+    A commit that is cut short, as a power failure may leave it, was never acknowledged: it is passed over, and its
+    number stays taken.
+    """
+    numbers = commit_numbers(url)
+    free = numbers[-1] + 1 if numbers else 0
+    for number in reversed(numbers):
+        try:
+            return read_commit(url, number), free
+        except InputError as error:
+            if not isinstance(error.__cause__, json.JSONDecodeError):
+                raise
+            log.warning("%s; it is passed over", error.reason)
+    return None, free
 
 
 def find_commit(url: str, reference: str | None) -> Commit | None:
@@ -289,9 +344,10 @@ def find_commit(url: str, reference: str | None) -> Commit | None:
     Raises:
         InputError: a reference that names nothing.
     """
-    numbers = commit_numbers(url)
     if reference is None:
-        return read_commit(url, numbers[-1]) if numbers else None
+        commit, free = _head(url)
+        return read_commit(url, free - 1) if commit is None and free else commit
+    numbers = commit_numbers(url)
     if reference.isdecimal() and int(reference) in numbers:
         return read_commit(url, int(reference))
     if _TAG.fullmatch(reference) and not reference.isdecimal():
@@ -323,18 +379,18 @@ def publish(
     """Makes a set of written shards the newest state of the dataset and returns it; the same state again is a no-op.
 
     Who loses the race for a number takes the next one, on top of the winner: both states stay in the chain. A write
-    whose acknowledgement was lost is recognised by the id inside the commit.
+    whose acknowledgement was lost is recognised by the id inside the commit. The manifest is put and not created: its
+    name says its content, and one that was cut short by a power failure is mended.
     """
     store = Store(url)
     rows = sorted(receipts, key=lambda r: (r.key, r.action_key))
     identity = identity_of(rows)
     write_id = secrets.token_hex(16)
-    store.create_bytes(manifest_path(identity), _parquet(rows))
+    store.put_bytes(manifest_path(identity), _parquet(rows))
     while True:
-        head = find_commit(url, None)
+        head, number = _head(url)
         if head and (head.dataset_id, head.recipe, head.complete) == (identity, recipe, complete):
             return Dataset(url=url, commit=head, shards=tuple(rows))
-        number = head.number + 1 if head else 0
         commit = Commit(
             number=number,
             dataset_id=identity,
@@ -378,8 +434,23 @@ def tool_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _TOOLS}
 
 
-def _parquet(rows: list[ShardReceipt]) -> bytes:
-    records = [
+def is_consistent(dataset: Dataset) -> bool:
+    """Says whether the columns of a manifest, which other tools read, tell what its receipts tell."""
+    path = manifest_path(dataset.dataset_id)
+    with _readable(dataset.url, path):
+        table = pq.read_table(io.BytesIO(dataset.store.get_bytes(path)))
+        return bool(table.to_pylist() == _records(dataset.shards))
+
+
+def _parquet(rows: Sequence[ShardReceipt]) -> bytes:
+    sink = io.BytesIO()
+    table = pa.Table.from_pylist(_records(rows), schema=_SCHEMA)
+    pq.write_table(table, sink, compression="zstd")
+    return sink.getvalue()
+
+
+def _records(rows: Iterable[ShardReceipt]) -> list[dict[str, Any]]:
+    return [
         {
             "action_key": r.action_key,
             "digest": r.digests["zarr.json"],
@@ -393,6 +464,3 @@ def _parquet(rows: list[ShardReceipt]) -> bytes:
         }
         for r in rows
     ]
-    sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(records, schema=_SCHEMA), sink, compression="zstd")
-    return sink.getvalue()

@@ -100,6 +100,18 @@ def _first_line(error: BaseException) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 
+def _prune(folder: Path, path: str) -> None:
+    """Removes the folders that a deletion left empty, as object stores have none; `folders` would list them.
+
+    The topmost one stays: whoever writes beside it must not find it gone.
+    """
+    for parent in list(Path(path).parents)[:-2]:
+        try:
+            (folder / parent).rmdir()
+        except OSError:  # not empty, or gone
+            return
+
+
 @dataclass(frozen=True)
 class ObjectStorage:
     """`Objects` by obstore; opens at the first use, so that reading makes no folder."""
@@ -158,6 +170,8 @@ class ObjectStorage:
                 obstore.delete(self._store, path)
             except FileNotFoundError:
                 return
+        if self.folder is not None:
+            _prune(self.folder, path)
 
     def listing(self, prefix: str) -> list[Found]:
         """Lists every object under a folder, sorted by path."""

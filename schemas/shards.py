@@ -67,6 +67,7 @@ class ShardReceipt:
     key: ShardKey
     rows: int
     bytes: int
+    """Of all its objects but the root `zarr.json`, which holds this number."""
     digests: dict[str, str]
     """sha256 of every stored object, by its path inside the shard."""
     statistics: Statistics

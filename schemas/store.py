@@ -27,6 +27,10 @@ _MAX_ARRAY_BYTES = 4 * 1024**3
 """A stranger's shard that claims a larger array is refused before memory is allocated."""
 
 
+class CutShort(InputError):
+    """Refuses an object that a power failure cut short; writing it again mends it."""
+
+
 @dataclass(frozen=True)
 class Store:
     """A dataset's URL with the verbs that are safe on every object store. Picklable; opens lazily."""
@@ -73,12 +77,14 @@ class Store:
                 store in the root metadata (so that a shard describes itself).
 
         Returns:
-            Bytes and sha256 of every object, by path inside the shard.
+            Bytes of the data objects (the root, which says them, apart) and sha256 of every object, by
+            path inside the shard.
         """
         objects = _encode(contents)
         digests = {path: files.digest(data) for path, data in sorted(objects.items())}
+        bare = objects.pop("zarr.json")
         size = sum(len(data) for data in objects.values())
-        root = _with_attributes(objects.pop("zarr.json"), receipt(size, dict(digests)))
+        root = _with_attributes(bare, receipt(size, dict(digests)))
         base = f"shards/{action_key}"
         with ThreadPoolExecutor(8) as pool:
             list(
@@ -120,10 +126,8 @@ class Store:
         try:
             root = json.loads(data)
         except ValueError as error:
-            raise InputError(
-                f"{self.url}/shards/{action_key}",
-                "holds broken metadata",
-                "Delete it and build again",
+            raise CutShort(
+                f"{self.url}/shards/{action_key}", "holds broken metadata", "Build again"
             ) from error
         return root if isinstance(root, dict) else {}
 
@@ -148,8 +152,8 @@ class Store:
         return _decode_chunk(name, entry, self.get_bytes(f"shards/{action_key}/{name}/{chunk}"))
 
     def put_skeleton(self, spec: SkeletonSpec) -> None:
-        """Stores a skeleton under its fingerprint."""
-        self.create_bytes(f"skeletons/{spec.fingerprint}.json", spec.to_json().encode())
+        """Stores a skeleton under its fingerprint; always put, so that one cut short is mended."""
+        self.put_bytes(f"skeletons/{spec.fingerprint}.json", spec.to_json().encode())
 
     def read_skeleton(self, fingerprint: str) -> SkeletonSpec:
         """Reads a skeleton back and checks that it is the one named.
@@ -167,7 +171,7 @@ class Store:
     def put_model(self, osim: bytes) -> str:
         """Stores an `.osim` under its sha256 and returns that."""
         digest = files.digest(osim)
-        self.create_bytes(f"models/{digest}.osim", osim)
+        self.put_bytes(f"models/{digest}.osim", osim)
         return digest
 
     def read_model(self, digest: str) -> bytes:

@@ -21,7 +21,7 @@ from schemas.shards import (
     changed_inputs,
 )
 from schemas.statistics import Statistics
-from schemas.store import Store
+from schemas.store import CutShort, Store
 from workers import coco, osim, quality, synth
 
 log = logging.getLogger(__name__)
@@ -207,7 +207,7 @@ def write(
 def recall(job: Job) -> ShardReceipt | None:
     """Reads the receipt that a whole shard carries, so that an interrupted build need not make it again.
 
-    Returns None for a shard that was begun and never finished.
+    Returns None for a shard that was begun and never finished, or whose root a power failure cut short.
 
     Raises:
         InputError: it carries none that can be read, or another shard's.
@@ -215,7 +215,7 @@ def recall(job: Job) -> ShardReceipt | None:
     store, where = Store(job.url), f"{job.url}/shards/{job.action_key}"
     try:
         attributes = store.read_attributes(job.action_key)
-    except FileNotFoundError:
+    except (FileNotFoundError, CutShort):
         return None
     try:
         stored = attributes["receipt"]

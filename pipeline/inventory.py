@@ -1,0 +1,163 @@
+"""Which objects a published state consists of, and work on many of them at once in bounded memory."""
+
+import json
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+from schemas import files
+from schemas.errors import InputError
+from schemas.manifest import Dataset, receipt_from_json, receipt_to_json
+from schemas.shards import ShardReceipt
+from schemas.store import Store
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+Progress = Callable[[int, int], None]
+"""Told how many objects are done, and how many there are in all."""
+THREADS = 16
+_ROUNDS = 3
+DIGEST = re.compile(r"[0-9a-f]{64}")
+_INSIDE = re.compile(r"[A-Za-z0-9_]+(?:/[A-Za-z0-9_]+)*(?:/zarr\.json)?|zarr\.json")
+
+
+def shard_objects(receipt: ShardReceipt) -> dict[str, str]:
+    """Returns the sha256 of a shard's objects by their paths in the dataset; the root comes last.
+
+    Raises:
+        InputError: the receipt names a place outside its shard, which ours never do.
+    """
+    named = dict(receipt.digests)
+    if "zarr.json" in named:
+        named["zarr.json"] = named.pop("zarr.json")
+    if not DIGEST.fullmatch(receipt.action_key) or not all(map(_INSIDE.fullmatch, named)):
+        raise InputError(
+            f"shard {receipt.action_key[:80]!r}",
+            "the manifest names a place outside the dataset",
+            "Do not trust this dataset",
+        )
+    return {f"shards/{receipt.action_key}/{path}": digest for path, digest in named.items()}
+
+
+def root_of(action_key: str) -> str:
+    """Returns where the object lies that makes a shard whole."""
+    return f"shards/{action_key}/zarr.json"
+
+
+def model_in(root: bytes) -> str | None:
+    """Returns the sha256 of the model that a shard's root metadata names, or None where it names none."""
+    try:
+        tables: Any = json.loads(root)["attributes"]["kineforge"].get("tables", {})
+        model = tables.get("model")
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
+    return model if isinstance(model, str) and DIGEST.fullmatch(model) else None
+
+
+def agrees(root: bytes, receipt: ShardReceipt) -> bool:
+    """Says whether a shard's root metadata tells what a manifest's receipt tells.
+
+    The dataset id covers roots alone, so what a manifest says beyond them holds only if they say it too.
+    """
+    try:
+        told = receipt_from_json(json.loads(root)["attributes"]["kineforge"]["receipt"])
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return False
+    return _told(told) == _told(receipt)
+
+
+def _told(receipt: ShardReceipt) -> dict[str, Any]:
+    """Returns what both must say; a split is the recipe's matter, so a shard may have come to another."""
+    document = receipt_to_json(receipt)
+    document["digests"] = {p: d for p, d in receipt.digests.items() if p != "zarr.json"}
+    del document["key"]["split"], document["inputs"]
+    return document
+
+
+def model_of(receipt: ShardReceipt) -> str | None:
+    """Returns the sha256 of the model that a shard says it was made of, or None where it says none."""
+    named = receipt.inputs.get("files")
+    model = named.get("model") if isinstance(named, dict) else None
+    return model if isinstance(model, str) and DIGEST.fullmatch(model) else None
+
+
+def skeleton_path(fingerprint: str) -> str:
+    """Returns where a skeleton lies.
+
+    Raises:
+        InputError: no fingerprint.
+    """
+    if not DIGEST.fullmatch(fingerprint):
+        raise InputError(
+            f"skeleton {fingerprint[:80]!r}", "is no fingerprint", "Do not trust this dataset"
+        )
+    return f"skeletons/{fingerprint}.json"
+
+
+def model_path(digest: str) -> str:
+    """Returns where a model lies."""
+    return f"models/{digest}.osim"
+
+
+def sizes(url: str, prefix: str) -> dict[str, int]:
+    """Returns the bytes of every object under a folder by one listing."""
+    return {found.path: found.size for found in Store(url).objects.listing(prefix)}
+
+
+def named_in(dataset: Dataset) -> int:
+    """Counts the objects of all shards of a state."""
+    return sum(len(receipt.digests) for receipt in dataset.shards)
+
+
+def concurrently(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int = THREADS
+) -> Iterator[Result]:
+    """Maps by threads, in order; takes items only as fast as results are taken away."""
+    window: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                window.append(pool.submit(function, item))
+                if len(window) >= 4 * threads:
+                    yield window.popleft().result()
+            while window:
+                yield window.popleft().result()
+        finally:
+            for future in window:
+                future.cancel()
+
+
+def inside(url: str, action_key: str) -> None:
+    """Refuses a shard's folder that is a link to elsewhere on this machine's disk.
+
+    Raises:
+        InputError: it is.
+    """
+    if "://" in url and not url.startswith("file://"):
+        return
+    folder = Path(files.absolute(url.removeprefix("file://"))).resolve()
+    place = folder / "shards" / action_key
+    if place.resolve() != place:
+        raise InputError(str(place), "is a link to elsewhere", "Remove the link by hand")
+
+
+def remove_shard(url: str, action_key: str) -> int:
+    """Deletes a shard, the root first, so that it is at no time whole with objects missing; says how many.
+
+    Raises:
+        InputError: its folder is a link to elsewhere, or the store failed.
+    """
+    inside(url, action_key)
+    store = Store(url).objects
+    root = root_of(action_key)
+    store.delete(root)
+    removed = 1
+    for _ in range(_ROUNDS):  # a listing may lag behind
+        found = [f.path for f in store.listing(f"shards/{action_key}") if f.path != root]
+        if not found:
+            break
+        removed += sum(1 for _ in concurrently(store.delete, found))
+    return removed

@@ -1,0 +1,242 @@
+"""Checks every stored byte of a published state against the digests that its manifest holds."""
+
+import functools
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from pipeline import inventory
+from pipeline.inventory import Progress
+from schemas import files, leases, manifest
+from schemas.errors import InputError
+from schemas.manifest import Dataset
+from schemas.shards import ShardReceipt
+from schemas.skeleton import SkeletonSpec
+from schemas.store import Store
+
+_UNREADABLE = 20
+"""So many unreadable objects in a row are the store's failure, not theirs."""
+
+
+class Fault(NamedTuple):
+    """One object that is not what it should be."""
+
+    path: str
+    problem: str
+    remedy: str
+    action_key: str = ""
+    """The shard that must be made again, "" where there is none."""
+
+
+class _Checked(NamedTuple):
+    fault: Fault | None
+    unreadable: InputError | None = None
+    model: str | None = None
+    action_key: str = ""
+
+
+def verify(url: str, *, quick: bool = False, progress: Progress | None = None) -> list[Fault]:
+    """Checks one published state; [] where all is well.
+
+    Args:
+        url: the dataset, `URL@reference` for an older state.
+        quick: trust what is listed: presence and sizes only, by one listing.
+        progress: told of every object.
+
+    Raises:
+        InputError: nothing is published there, or the store cannot be read.
+    """
+    tell = progress or (lambda done, total: None)
+    dataset = _open(url)
+    if isinstance(dataset, Fault):
+        return [dataset]
+    return _quick(dataset, tell) if quick else _thorough(dataset, tell)
+
+
+def _open(url: str) -> Dataset | Fault:
+    try:
+        dataset = manifest.open_dataset(url)
+        if manifest.is_consistent(dataset):
+            return dataset
+        path, problem = dataset.dataset_id, "contradicts itself"
+    except InputError as error:
+        path, problem = error.value.partition("/manifests/")[2], error.reason
+        if not path:
+            raise
+    return Fault(
+        f"manifests/{path.removesuffix('.parquet')}.parquet",
+        problem,
+        "No build makes it again. Put it back from a copy of the dataset, or delete it and the commits "
+        "that name it and build again: whole shards are kept",
+    )
+
+
+def _thorough(dataset: Dataset, tell: Progress) -> list[Fault]:
+    total, faults, failed = inventory.named_in(dataset), [], 0
+    models: dict[str, str] = {}
+    check = functools.partial(_check, Store(dataset.url))
+    for done, found in enumerate(inventory.concurrently(check, _objects(dataset.shards)), start=1):
+        failed = failed + 1 if found.unreadable else 0
+        if found.unreadable and failed >= _UNREADABLE:
+            raise found.unreadable
+        if found.fault:
+            faults.append(found.fault)
+        if found.model:
+            models.setdefault(found.model, found.action_key)
+        tell(done, total)
+    return faults + _small(dataset, models)
+
+
+def _objects(shards: Iterable[ShardReceipt]) -> Iterator[tuple[ShardReceipt, str, str]]:
+    for receipt in shards:
+        for path, digest in inventory.shard_objects(receipt).items():
+            yield receipt, path, digest
+
+
+def _check(store: Store, item: tuple[ShardReceipt, str, str]) -> _Checked:
+    receipt, path, digest = item
+    action_key = receipt.action_key
+    try:
+        data = store.get_bytes(path)
+    except FileNotFoundError:
+        return _Checked(_bad(path, "is missing", action_key))
+    except InputError as error:
+        return _Checked(_bad(path, error.reason, action_key), error)
+    if files.digest(data) != digest:
+        return _Checked(_bad(path, f"is not what was written ({len(data)} bytes)", action_key))
+    if path != inventory.root_of(action_key):
+        return _Checked(None)
+    if not inventory.agrees(data, receipt):
+        return _Checked(_bad(path, "tells other contents than the manifest does", action_key))
+    return _Checked(None, model=inventory.model_in(data), action_key=action_key)
+
+
+def _bad(path: str, problem: str, action_key: str) -> Fault:
+    return Fault(
+        path, problem, f"Delete shards/{action_key} (or --delete-bad), then build again", action_key
+    )
+
+
+def _small(dataset: Dataset, models: dict[str, str]) -> list[Fault]:
+    """Checks the skeletons and models that the shards name."""
+    faults = []
+    users = {r.skeleton: r.action_key for r in reversed(dataset.shards) if r.skeleton}
+    for fingerprint, action_key in sorted(users.items()):
+        path = inventory.skeleton_path(fingerprint)
+        if problem := _problem(dataset.store, path, fingerprint):
+            faults.append(_remade(path, problem, action_key))
+    for model, action_key in sorted(models.items()):
+        path = inventory.model_path(model)
+        if problem := _problem(dataset.store, path, model):
+            faults.append(_remade(path, problem, action_key))
+    return faults
+
+
+def _problem(store: Store, path: str, name: str) -> str | None:
+    """Says what is wrong with a skeleton or model, which its name tells."""
+    try:
+        data = store.get_bytes(path)
+    except FileNotFoundError:
+        return "is missing"
+    if path.startswith("models/"):
+        return None if files.digest(data) == name else "is not what its name says"
+    try:
+        spec = SkeletonSpec.from_json(data.decode())
+    except (KeyError, TypeError, ValueError) as error:
+        return f"cannot be read ({' '.join(str(error).split())[:200]})"
+    return None if spec.fingerprint == name else "is not what its name says"
+
+
+def _remade(path: str, problem: str, action_key: str) -> Fault:
+    return Fault(
+        path,
+        problem,
+        f"Delete it and shards/{action_key}, which is made of it (or --delete-bad), then build again",
+        action_key,
+    )
+
+
+def _quick(dataset: Dataset, tell: Progress) -> list[Fault]:
+    listed = inventory.sizes(dataset.url, "shards")
+    faults, total, done = [], inventory.named_in(dataset), 0
+    for receipt in dataset.shards:
+        faults += _quick_shard(dataset.store, receipt, listed)
+        done += len(receipt.digests)
+        tell(done, total)
+    small = inventory.sizes(dataset.url, "skeletons") | inventory.sizes(dataset.url, "models")
+    for path, action_key in sorted(_named_small(dataset.shards).items()):
+        if not small.get(path) and not _size(dataset.store, path):
+            faults.append(_remade(path, "is missing or empty", action_key))
+    return faults
+
+
+def _quick_shard(store: Store, receipt: ShardReceipt, listed: dict[str, int]) -> list[Fault]:
+    key, faults, size = receipt.action_key, [], 0
+    root = inventory.root_of(key)
+    for path in inventory.shard_objects(receipt):
+        # A listing may lag behind: what it lacks is asked for by name.
+        found = listed[path] if path in listed else _size(store, path)
+        if found is None or (path == root and not found):
+            faults.append(_bad(path, "is missing" if found is None else "is empty", key))
+        elif path != root:
+            size += found
+    if not faults and size != receipt.bytes:
+        problem = f"holds {size} bytes, but {receipt.bytes} were written"
+        faults.append(_bad(f"shards/{key}", problem, key))
+    return faults
+
+
+def _size(store: Store, path: str) -> int | None:
+    try:
+        return len(store.objects.get(path))
+    except FileNotFoundError:
+        return None
+
+
+def _named_small(shards: Iterable[ShardReceipt]) -> dict[str, str]:
+    """Returns a shard by each skeleton and model that receipts name."""
+    named: dict[str, str] = {}
+    for receipt in shards:
+        if receipt.skeleton:
+            named.setdefault(inventory.skeleton_path(receipt.skeleton), receipt.action_key)
+        if model := inventory.model_of(receipt):
+            named.setdefault(inventory.model_path(model), receipt.action_key)
+    return named
+
+
+def delete_bad(url: str, faults: Iterable[Fault]) -> int:
+    """Deletes what `verify` found to be bad, shards whole, so that the next build makes it again.
+
+    Returns:
+        The number of shards deleted.
+
+    Raises:
+        InputError: a running build wants one of them.
+    """
+    bad = [fault for fault in faults if fault.action_key]
+    keys = sorted({fault.action_key for fault in bad})
+    for lease in leases.held(url):
+        if lease.alive and not lease.wanted.isdisjoint(keys):
+            raise InputError(
+                url,
+                f"a build that runs on {lease.host} (process {lease.pid}) wants a shard that is bad",
+                "Let it end, then verify again",
+            )
+    for key in keys:
+        inventory.remove_shard(url, key)
+    for fault in bad:
+        if not fault.path.startswith("shards/"):
+            Store(url).objects.delete(fault.path)
+    _forget(url, set(keys))
+    return len(keys)
+
+
+def _forget(url: str, keys: set[str]) -> None:
+    """Publishes an unfinished state without the deleted shards, from which the next build goes on.
+
+    Some stores go on listing the folder of a shard that is gone, so a build believes what the newest state says.
+    """
+    head = manifest.find_dataset(url)
+    if head is None or keys.isdisjoint(r.action_key for r in head.shards):
+        return
+    left = [receipt for receipt in head.shards if receipt.action_key not in keys]
+    manifest.publish(url, head.recipe, left, complete=False, build={"deleted": sorted(keys)})
