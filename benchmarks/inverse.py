@@ -31,8 +31,9 @@ from trainers.jacobian import motion, point_jacobian
 from trainers.problem import Problem, problem_of, read_angles
 from trainers.skeletal import forward_kinematics
 from trainers.targets import Targets
-from workers.motions import read_mot, write_trc
+from workers.motions import read_mot
 from workers.osim import read_model, read_skeleton
+from workers.trc import write_trc
 
 SINGULAR = 0.01
 """m per rad (or per m)."""

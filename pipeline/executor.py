@@ -1,6 +1,7 @@
 """Runs one function over many jobs: here, or as Ray tasks. No other logic, so both give the same results.
 
-The only file of the build side that imports Ray.
+The only file of the build side that imports Ray, and only where it is used: its import takes a quarter of a second,
+a tenth of what a command that makes nothing may take.
 """
 
 import logging
@@ -9,8 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
-
-import ray
 
 from schemas.errors import InputError
 
@@ -70,6 +69,8 @@ class RayExecutor:
 
     def map(self, function: Callable[[J], R], jobs: Iterable[J]) -> Iterator[R | Failure[J]]:
         """Yields results as tasks finish; tasks whose worker dies or raises are tried again."""
+        import ray
+
         connect()
         options: dict[str, Any] = {
             "num_cpus": 1,
@@ -93,6 +94,8 @@ class RayExecutor:
 
 
 def _collect(reference: Any, job: J) -> Any:
+    import ray
+
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as error:
@@ -106,12 +109,16 @@ def _collect(reference: Any, job: J) -> Any:
 
 
 def _cpus() -> int:
+    import ray
+
     resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
     return int(resources.get("CPU", 1))
 
 
 def connect() -> None:
     """Joins the cluster of `RAY_ADDRESS` or of the surrounding Ray job, else starts a local one."""
+    import ray
+
     if ray.is_initialized():
         return
     environment: dict[str, Any] = {

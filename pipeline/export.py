@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -197,6 +196,8 @@ def _coco_annotation(number: int, arrays: dict[str, np.ndarray], row: int) -> di
 
 def _mp4(pictures: Iterator[images.Picture], times: NDArray[np.float32], fps: float) -> bytes:
     """Encodes H.264; a frame that is missing in between leaves its time empty."""
+    import av  # here, as it loads FFmpeg's libraries, which only videos need
+
     rate = Fraction(fps).limit_denominator(1001)
     sink, last = io.BytesIO(), -1
     with av.open(sink, "w", format="mp4") as container:

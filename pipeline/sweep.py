@@ -92,9 +92,13 @@ def survey(url: str, policy: Policy) -> Survey:
     """Says what a sweep would remove; removes nothing.
 
     Raises:
-        InputError: the store cannot be read, or a kept commit is broken: what it names is then not known.
+        InputError: there is no dataset, the store cannot be read, or a kept commit is broken: what it names is
+            then not known.
     """
     _refuse_absurd(policy)
+    store = Store(url).objects
+    if not (store.listing("commits") or store.folders("shards") or store.listing("builds")):
+        raise InputError(url, "holds no dataset", "Check the URL")
     now = leases.store_now(url)
     limit = now - policy.grace
     marks = _mark(url, policy, now)

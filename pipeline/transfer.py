@@ -91,6 +91,10 @@ def _untagged_there(source: Dataset, target: str) -> dict[str, Dataset]:
 def _copy_state(
     source: Dataset, target: str, progress: Progress | None, *, newest: bool
 ) -> tuple[Dataset, _Moved]:
+    for receipt in source.shards:  # before anything is written
+        inventory.shard_objects(receipt)
+        if receipt.skeleton:
+            inventory.skeleton_path(receipt.skeleton)
     with leases.hold(target, [receipt.action_key for receipt in source.shards]):
         moved = _copy_shards(source, target, progress or (lambda done, total: None))
         for fingerprint in {r.skeleton for r in source.shards if r.skeleton}:

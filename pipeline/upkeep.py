@@ -125,12 +125,16 @@ def _diff(options: argparse.Namespace) -> int:
 def _shard_lines(found: history.Difference) -> Iterator[str]:
     """Says each reason once, with the number of shards it concerns, and names the first shards."""
     if found.changed:
-        yield f"{len(found.changed)} shards changed"
+        yield f"{_count(len(found.changed), 'shard')} changed"
     reasons = Counter(reason for change in found.changed for reason in change.reasons)
     for reason, count in reasons.most_common(_SHOWN):
-        yield f"  {count} {'shard' if count == 1 else 'shards'}: {reason}"
+        yield f"  {_count(count, 'shard')}: {reason}"
     for mark, receipts in (("-", found.removed), ("+", found.added)):
         yield from _named(mark, receipts)
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _named(mark: str, receipts: tuple[ShardReceipt, ...]) -> Iterator[str]:
@@ -166,7 +170,7 @@ def _verify(options: argparse.Namespace) -> int:
     if not faults:
         print(f"{url}: {'all objects are there' if options.quick else 'every byte is as written'}")
     if deleted:
-        print(f"{deleted} shards deleted; run the build again, it makes them again")
+        print(f"{_count(deleted, 'shard')} deleted; run the build again, it makes them again")
     return 1 if faults else 0
 
 
@@ -189,12 +193,15 @@ def _gc(options: argparse.Namespace) -> int:
     for doomed in shown:
         print(f"{doomed.kind} {doomed.name} ({doomed.bytes} bytes)")
     size = sum(doomed.bytes for doomed in shown)
-    print(
-        f"{'deleted' if swept else 'would delete'} {len(shown)} things, {size / 1e6:.1f} MB; "
-        f"kept {len(found.commits)} commits, {found.shards} shards; {found.young} stray shards are "
-        f"younger than {options.grace_hours:g} h; {found.builds} builds running"
-        f"{f'; {len(swept.spared)} came to be wanted and were spared' if swept else ''}"
-    )
+    lines = [
+        f"{'would delete' if swept is None else 'deleted'} {_count(len(shown), 'object')}, {size / 1e6:.1f} MB",
+        f"kept {_count(len(found.commits), 'commit')}, {_count(found.shards, 'shard')}",
+        f"{_count(found.young, 'stray shard')} younger than {options.grace_hours:g} h",
+        f"{_count(found.builds, 'build')} running",
+    ]
+    if swept and swept.spared:
+        lines.append(f"{len(swept.spared)} came to be wanted and stay")
+    print("; ".join(lines))
     if not swept and shown:
         print("nothing was deleted; add --yes to delete")
     return 0

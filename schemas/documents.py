@@ -10,6 +10,8 @@ from pydantic import TypeAdapter, ValidationError
 from schemas import files
 from schemas.errors import InputError
 
+_MAX_BYTES, _MAX_NODES = 256 * 1024, 20_000
+
 
 def load(name_or_url: str, folder: Path) -> dict[str, Any]:
     """Loads a shipped recipe by name, or any YAML file by path or URL.
@@ -24,14 +26,29 @@ def load(name_or_url: str, folder: Path) -> dict[str, Any]:
         raise InputError(
             name_or_url, "is no shipped recipe", f"Use one of {names}, or a .yaml file"
         )
-    data = shipped.read_bytes() if is_name else files.read_bytes(name_or_url)
+    data = shipped.read_bytes() if is_name else files.read_bytes(name_or_url, _MAX_BYTES)
     try:
         document = yaml.safe_load(data)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise InputError(name_or_url, f"is not YAML ({error})", "Mend the file") from error
+    if _too_many(document):
+        raise InputError(name_or_url, f"holds more than {_MAX_NODES} values", "Write fewer aliases")
     if not isinstance(document, dict):
         raise InputError(name_or_url, "holds no mapping", "Write `key: value` lines")
     return document
+
+
+def _too_many(document: Any) -> bool:
+    """Says whether a document is endless once its aliases are written out, as checking and printing it would do."""
+    waiting, seen = [document], 0
+    while waiting and seen <= _MAX_NODES:
+        value = waiting.pop()
+        seen += 1
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list | tuple | set):
+            waiting += value
+    return seen > _MAX_NODES
 
 
 def override(document: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:

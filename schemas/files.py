@@ -26,15 +26,22 @@ def absolute(url: str) -> str:
     return url if "://" in last else f"{chain}{link}{Path(last).expanduser().absolute()}"
 
 
-def read_bytes(url: str) -> bytes:
-    """Reads a whole file.
+def read_bytes(url: str, limit: int | None = None) -> bytes:
+    """Reads a whole file of at most `limit` bytes, or `MAX_BYTES`.
 
     Raises:
-        InputError: unreachable, missing, a folder, or larger than `MAX_BYTES`.
+        InputError: unreachable, missing, a folder, or larger than `limit`.
     """
+    limit = MAX_BYTES if limit is None else limit
     try:
+        if "::" in url:  # in an archive, whose directory says what a member unpacks to
+            fs, path = fsspec.core.url_to_fs(url)
+            if (fs.info(path).get("size") or 0) > limit:
+                raise _too_large(url, limit)
         with fsspec.open(url, "rb") as file:
-            data: bytes = file.read(MAX_BYTES + 1)
+            data: bytes = file.read(limit + 1)
+    except InputError:
+        raise
     except IsADirectoryError as error:
         raise InputError(url or "an empty path", "is a folder", "Name a file") from error
     except FileNotFoundError as error:
@@ -44,9 +51,13 @@ def read_bytes(url: str) -> bytes:
         raise InputError(url, "no such file", "Check the path or URL") from error
     except Exception as error:
         raise _refusal(url, "read", error) from error
-    if len(data) > MAX_BYTES:
-        raise InputError(url, "is larger than 2 GiB", "Name the right file")
+    if len(data) > limit:
+        raise _too_large(url, limit)
     return data
+
+
+def _too_large(url: str, limit: int) -> InputError:
+    return InputError(url, f"is larger than {limit / 2**20:g} MiB", "Name the right file")
 
 
 def write_whole(url: str, data: bytes) -> None:

@@ -10,6 +10,7 @@ import json
 import logging
 import re
 import secrets
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -19,16 +20,21 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from schemas import parquet_pages, untrusted
 from schemas.errors import InputError
 from schemas.shards import Quarantined, ShardKey, ShardReceipt, canonical_digest
 from schemas.statistics import Statistics, total
 from schemas.store import Store
 
 log = logging.getLogger(__name__)
+_LIMITS: Any = {"thrift_string_size_limit": 2**20, "thrift_container_size_limit": 2**20}
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _COMMIT = re.compile(r"commits/(\d{20})\.json")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TOOLS = ("numpy", "zarr", "opensim", "anny", "moderngl", "simplejpeg", "opencv-python-headless")
+_MAX_RATIO, _MAX_SMALL = 40, 16 * 1024**2
+_ROWS_PER_GROUP = 256
+"""A reader holds one group at a time."""
 _SCHEMA = pa.schema(
     [
         ("action_key", pa.string()),
@@ -68,10 +74,18 @@ def receipt_to_json(receipt: ShardReceipt) -> dict[str, Any]:
 
 
 def receipt_from_json(data: dict[str, Any]) -> ShardReceipt:
-    """Reads what `receipt_to_json` wrote."""
+    """Reads what `receipt_to_json` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError: it did not write that; names become parts of paths and are looked at.
+    """
     key = data["key"]
+    if not 0 <= int(data["rows"]) <= untrusted.MAX_ROWS:
+        raise ValueError(f"a shard of {data['rows']} samples")
+    if key["split"] not in ("train", "val", "test"):
+        raise ValueError(f"{key['split']!r} is no split")
     return ShardReceipt(
-        action_key=data["action_key"],
+        action_key=_digest(data["action_key"]),
         key=ShardKey(
             source=key["source"],
             lot=key["lot"],
@@ -80,12 +94,19 @@ def receipt_from_json(data: dict[str, Any]) -> ShardReceipt:
         ),
         rows=int(data["rows"]),
         bytes=int(data["bytes"]),
-        digests=dict(data["digests"]),
+        # The paths are the same in every shard: one string each, however many shards.
+        digests={sys.intern(path): digest for path, digest in data["digests"].items()},
         statistics=Statistics.from_json(data["statistics"]),
         quarantine=tuple(Quarantined(**q) for q in data["quarantine"]),
-        skeleton=data["skeleton"],
+        skeleton=_digest(data["skeleton"]) if data["skeleton"] else "",
         inputs=dict(data.get("inputs", {})),
     )
+
+
+def _digest(value: Any) -> str:
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise ValueError(f"{value!r:.80} is no digest")
+    return value
 
 
 def identity_of(receipts: Iterable[ShardReceipt]) -> str:
@@ -218,14 +239,16 @@ def read_commit(url: str, number: int) -> Commit:
     """
     path = commit_path(number)
     with _readable(url, path):
-        data = json.loads(Store(url).get_bytes(path))
+        data = untrusted.json_object(Store(url).get_bytes(path))
+        if data["number"] != number:
+            raise ValueError(f"its number is {data['number']!r:.40}")
         return Commit(
             number=int(data["number"]),
-            dataset_id=str(data["dataset_id"]),
+            dataset_id=_digest(data["dataset_id"]),
             parent=data["parent"],
             created=str(data["created"]),
             complete=bool(data["complete"]),
-            last_complete=data["last_complete"],
+            last_complete=None if data["last_complete"] is None else int(data["last_complete"]),
             recipe=dict(data["recipe"]),
             tools=dict(data["tools"]),
             shards=int(data["shards"]),
@@ -242,9 +265,8 @@ def read_shards(url: str, dataset_id: str) -> tuple[ShardReceipt, ...]:
         InputError: it is not there, or is none, or is not what its name says.
     """
     with _readable(url, f"manifests/{dataset_id}"):
-        path = manifest_path(dataset_id)
-        table = pq.ParquetFile(pa.BufferReader(Store(url).get_bytes(path))).read(["receipt"])
-        receipts = tuple(receipt_from_json(json.loads(r)) for r in table["receipt"].to_pylist())
+        data = Store(url).get_bytes(manifest_path(dataset_id))
+        receipts = tuple(receipt_from_json(untrusted.json_object(t)) for t in _receipt_texts(data))
         if identity_of(receipts) != dataset_id:
             raise ValueError("its content is not what its name says")
         return receipts
@@ -267,11 +289,36 @@ def read_names(url: str, dataset_id: str) -> list[Named]:
     """
     with _readable(url, f"manifests/{dataset_id}"):
         data = Store(url).get_bytes(manifest_path(dataset_id))
-        table = pq.ParquetFile(pa.BufferReader(data)).read(list(Named._fields))
+        table = pq.ParquetFile(pa.BufferReader(data), **_LIMITS).read(list(Named._fields))
         names = [Named(*row.values()) for row in table.select(Named._fields).to_pylist()]
         if canonical_digest(sorted([*n[:3]] for n in names)) != dataset_id:
             raise ValueError("its content is not what its name says")
         return names
+
+
+def _receipt_texts(data: bytes) -> Iterator[str]:
+    """Yields a manifest's receipts few at a time, so that the whole text never lies in memory."""
+    # Not read_table, whose first call imports pandas (0.2 s).
+    file = pq.ParquetFile(pa.BufferReader(data), **_LIMITS)
+    _check_pages(file.metadata, memoryview(data))
+    for batch in file.iter_batches(256, columns=["receipt"]):
+        yield from batch.column(0).to_pylist()
+
+
+def _check_pages(metadata: Any, data: memoryview) -> None:
+    """Refuses a manifest that would unpack to far more than it is: ours shrink tenfold, as digests do not shrink."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    whole = 0
+    for group in groups:
+        columns = (group.column(i) for i in range(group.num_columns))
+        column = next(c for c in columns if c.path_in_schema == "receipt")
+        start = column.dictionary_page_offset or column.data_page_offset
+        pages = parquet_pages.plain_pages(data, start, column.total_compressed_size)
+        if sum(page.values for page in pages) != group.num_rows:
+            raise ValueError("its pages hold another number of shards than it says")
+        whole += sum(page.unpacked for page in pages)
+    if whole > _MAX_RATIO * len(data) + _MAX_SMALL:
+        raise ValueError(f"{len(data)} bytes that would unpack to {whole}")
 
 
 def manifest_path(dataset_id: str) -> str:
@@ -352,9 +399,10 @@ def find_commit(url: str, reference: str | None) -> Commit | None:
         return read_commit(url, int(reference))
     if _TAG.fullmatch(reference) and not reference.isdecimal():
         try:
-            return read_commit(
-                url, int(json.loads(Store(url).get_bytes(tag_path(reference)))["number"])
-            )
+            data = Store(url).get_bytes(tag_path(reference))
+            with _readable(url, tag_path(reference)):
+                number = int(untrusted.json_object(data)["number"])
+            return read_commit(url, number)
         except FileNotFoundError:
             pass
     for number in reversed(numbers):
@@ -386,11 +434,14 @@ def publish(
     rows = sorted(receipts, key=lambda r: (r.key, r.action_key))
     identity = identity_of(rows)
     write_id = secrets.token_hex(16)
-    store.put_bytes(manifest_path(identity), _parquet(rows))
+    written = False
     while True:
         head, number = _head(url)
         if head and (head.dataset_id, head.recipe, head.complete) == (identity, recipe, complete):
             return Dataset(url=url, commit=head, shards=tuple(rows))
+        if not written:  # after the comparison: the same state again writes nothing
+            written = True
+            store.put_bytes(manifest_path(identity), _parquet(rows))
         commit = Commit(
             number=number,
             dataset_id=identity,
@@ -424,7 +475,7 @@ def _create(store: Store, path: str, document: dict[str, Any], write_id: str) ->
 
 def _is_ours(store: Store, path: str, write_id: str) -> bool:
     try:
-        return bool(json.loads(store.get_bytes(path)).get("write_id") == write_id)
+        return bool(untrusted.json_object(store.get_bytes(path)).get("write_id") == write_id)
     except (FileNotFoundError, ValueError):
         return False
 
@@ -445,7 +496,9 @@ def is_consistent(dataset: Dataset) -> bool:
 def _parquet(rows: Sequence[ShardReceipt]) -> bytes:
     sink = io.BytesIO()
     table = pa.Table.from_pylist(_records(rows), schema=_SCHEMA)
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(
+        table, sink, compression="zstd", use_dictionary=False, row_group_size=_ROWS_PER_GROUP
+    )
     return sink.getvalue()
 
 

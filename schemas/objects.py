@@ -17,7 +17,7 @@ import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError
 from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 
-from schemas import files
+from schemas import files, untrusted
 from schemas.errors import InputError
 
 _MEMORY: dict[str, MemoryStore] = {}
@@ -127,6 +127,12 @@ class ObjectStorage:
     def _absent(self) -> bool:
         return self.folder is not None and not self.folder.is_dir()
 
+    def _check(self, path: str) -> None:
+        """Refuses names and links that lead out of the dataset."""
+        untrusted.check_path(self.url, path)
+        if self.folder is not None:
+            untrusted.check_links(self.folder, path)
+
     @contextmanager
     def _guard(self, action: str) -> Iterator[None]:
         """Turns a store's failure into one paragraph; a missing or taken name stays what it is."""
@@ -144,18 +150,23 @@ class ObjectStorage:
 
     def get(self, path: str) -> memoryview:
         """Reads one object; FileNotFoundError where there is none."""
+        self._check(path)
         if self._absent:
             raise FileNotFoundError(f"{self.url}/{path}")
         with self._guard(f"read {path}"):
-            return memoryview(obstore.get(self._store, path).bytes())
+            found = obstore.get(self._store, path)
+            untrusted.check_size(self.url, path, found.meta["size"])
+            return memoryview(found.bytes())
 
     def put(self, path: str, data: bytes) -> None:
         """Writes one object whole, over what is there."""
+        self._check(path)
         with self._guard(f"write {path}"):
             obstore.put(self._store, path, data)
 
     def create(self, path: str, data: bytes) -> bool:
         """Writes one object if its name is free; says whether this call made it."""
+        self._check(path)
         with self._guard(f"create {path}"):
             try:
                 obstore.put(self._store, path, data, mode="create")
@@ -165,6 +176,7 @@ class ObjectStorage:
 
     def delete(self, path: str) -> None:
         """Removes one object; no object is fine."""
+        self._check(path)
         with self._guard(f"delete {path}"):
             try:
                 obstore.delete(self._store, path)
@@ -179,6 +191,9 @@ class ObjectStorage:
             return []
         with self._guard(f"list {prefix}"):
             found = [o for batch in obstore.list(self._store, prefix or None) for o in batch]
+        above = {o["path"].rpartition("/")[0] for o in found} if self.folder else set()
+        for path in above - {""}:
+            self._check(path)  # a linked folder's content would be listed as the dataset's own
         return sorted(Found(o["path"], o["size"], o["last_modified"]) for o in found)
 
     def folders(self, prefix: str) -> list[str]:

@@ -58,6 +58,13 @@ class Axis:
     scales: bool = False
     """Whether `Model.scale` multiplies the curve by |direction| · (scale of the parent body), absolute components;
     where the joint is reversed, that is the child."""
+    written: Vec3 | None = None
+    """The direction in the model's own length, where that is not 1: `Model.scale` multiplies by this one."""
+
+    @property
+    def stretch(self) -> Array:
+        """What the scale's components weigh (3) in the factor that multiplies the curve; 0 if it does not scale."""
+        return np.abs(self.written or self.direction) * self.scales
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ WIDTH = 120
 """Characters of a line that `short` keeps."""
 WORDS = {
     "direction": "axis",
+    "written": "axis with its length",
     "curve": "function",
     "parent_frames": "parent frame",
     "child_frames": "child frame",
@@ -52,6 +53,7 @@ FUNCTIONS = {
     "multivariate": "MultivariatePolynomialFunction",
     "expression": "ExpressionBasedFunction",
 }
+"""OpenSim's class of each kind of curve or formula."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -238,7 +240,8 @@ def _function(curve: dict[str, Any], digits: int) -> str:
     name = FUNCTIONS.get(curve["kind"], curve["kind"])
     times = "" if curve["factor"] == 1.0 else f"{_text(curve['factor'], digits)} · "
     if len(curve.get("x", ())):
-        return f"{times}{name} of {len(curve['x'])} points"
+        degree = f" of degree {len(curve['rows'][0]) - 1}" if curve.get("rows") else ""
+        return f"{times}{name}{degree} of {len(curve['x'])} points"
     return f"{times}{name}{_text(curve.get('coefficients', ()), digits)}"
 
 
@@ -262,7 +265,12 @@ def _refitted(old: dict[str, Any], new: dict[str, Any]) -> str:
     changed = [k for k in old if old[k] != new.get(k)]
     if changed == ["factor"]:
         return f"factor {_arrow(old['factor'], new['factor'])}"
-    if not old.get("x") or old["kind"] != new["kind"] or len(old["x"]) != len(new["x"]):
+    alike = old["kind"] == new["kind"]
+    if (
+        not alike
+        or not old.get("x")
+        or any(len(_many(old[k])) != len(_many(new[k])) for k in changed)
+    ):
         return _arrow(old, new)
     told = []
     for field in changed:
@@ -273,7 +281,10 @@ def _refitted(old: dict[str, Any], new: dict[str, Any]) -> str:
 
 
 def _many(value: Any) -> tuple[Any, ...]:
-    return value if isinstance(value, tuple) else (value,)
+    """Returns all numbers of a field, whose rows may be tuples themselves."""
+    if not isinstance(value, tuple):
+        return (value,)
+    return tuple(number for part in value for number in _many(part))
 
 
 SAID: dict[str, Callable[[Any, Any], str]] = {

@@ -30,12 +30,20 @@ def canonical_joint(joint: Tree) -> Tree:
     plain: Tree = _numbers(joint)
     plain |= {k: _frames(plain[k]) for k in ("parent_frames", "child_frames")}
     if plain.get("shape") is not None:  # its axes have places of their own
-        return plain
+        return plain | {"axes": [_without_length(axis) for axis in plain["axes"]]}
     axes = [canonical_axis(axis) for axis in plain.pop("axes")]
+    on_ground = plain["parent"] == "ground" and not plain["reverse"]
     for i, axis in enumerate(axes):  # only translations scale, and ground does not
-        axis["scales"] = axis["scales"] and i >= 3 and plain["parent"] != "ground"
+        axis["scales"] = axis["scales"] and i >= 3 and not on_ground
+        if not axis["scales"]:
+            axis.pop("written", None)
     turns, moves = ([a for a in some if not is_still(a)] for some in (axes[:3], axes[3:]))
     return plain | {"rotations": turns, "translations": sorted(moves, key=json.dumps)}
+
+
+def _without_length(axis: Tree) -> Tree:
+    """Drops the length of an axis that has none of its own."""
+    return {k: v for k, v in axis.items() if k != "written" or v is not None}
 
 
 def is_still(axis: Tree) -> bool:
@@ -50,6 +58,8 @@ def canonical_axis(axis: Tree) -> Tree:
     sign = -1.0 if x < 0 else 1.0
     found = axis | {"curve": canonical_curve(axis["curve"], sign)}
     found["direction"] = [sign * v + 0.0 for v in axis["direction"]]
+    if found.pop("written") is not None:
+        found["written"] = [abs(v) for v in axis["written"]]
     if found["curve"]["kind"] == "constant":
         found |= {name: [] for name in COUNTED if name in axis}
     return found

@@ -16,15 +16,13 @@ import zarr
 from zarr.codecs import ZstdCodec
 from zarr.core.buffer import default_buffer_prototype
 
-from schemas import files, objects
+from schemas import files, objects, untrusted
 from schemas.errors import InputError
 from schemas.layout import ARRAYS
 from schemas.shards import ShardContents
 from schemas.skeleton import SkeletonSpec
 
 _NAMES = frozenset(spec.name for spec in ARRAYS) | {"image", "image_offset"}
-_MAX_ARRAY_BYTES = 4 * 1024**3
-"""A stranger's shard that claims a larger array is refused before memory is allocated."""
 
 
 class CutShort(InputError):
@@ -103,14 +101,27 @@ class Store:
         unknown = set(names) - _NAMES
         if unknown:
             raise ValueError(f"no such arrays: {sorted(unknown)}")
-        meta = self._root(action_key).get("consolidated_metadata", {}).get("metadata", {})
+        consolidated = self._root(action_key).get("consolidated_metadata")
+        meta = consolidated.get("metadata") if isinstance(consolidated, Mapping) else None
         with ThreadPoolExecutor(8) as pool:
             arrays = pool.map(lambda name: self._read_array(action_key, name, meta), names)
-            return dict(zip(names, arrays, strict=True))
+            found = dict(zip(names, arrays, strict=True))
+        self._check_rows(action_key, found)
+        return found
+
+    def _check_rows(self, action_key: str, found: Mapping[str, np.ndarray]) -> None:
+        """Refuses arrays that disagree on the number of samples, and pictures outside the images."""
+        where = f"{self.url}/shards/{action_key}"
+        rows = {len(a) - (n == "image_offset") for n, a in found.items() if n != "image"}
+        if len(rows) > 1:
+            raise InputError(where, f"has arrays of {sorted(rows)} samples", "Build it again")
+        if "image" in found and "image_offset" in found:
+            untrusted.check_offsets(where, found["image_offset"], len(found["image"]))
 
     def read_attributes(self, action_key: str) -> dict[str, Any]:
         """Returns the JSON that a shard says of itself: key, rows, digests, statistics, tables, …."""
-        attributes = self._root(action_key).get("attributes", {}).get("kineforge")
+        held = self._root(action_key).get("attributes")
+        attributes = held.get("kineforge") if isinstance(held, Mapping) else None
         if not isinstance(attributes, dict):
             raise InputError(
                 f"{self.url}/shards/{action_key}", "is no Kineforge shard", "Check the URL"
@@ -124,32 +135,30 @@ class Store:
     def _root(self, action_key: str) -> dict[str, Any]:
         data = self.get_bytes(f"shards/{action_key}/zarr.json")
         try:
-            root = json.loads(data)
+            return untrusted.json_object(data)
         except ValueError as error:
             raise CutShort(
                 f"{self.url}/shards/{action_key}", "holds broken metadata", "Build again"
             ) from error
-        return root if isinstance(root, dict) else {}
 
-    def _read_array(self, action_key: str, name: str, meta: Mapping[str, Any]) -> np.ndarray:
+    def _read_array(self, action_key: str, name: str, meta: Any) -> np.ndarray:
         where = f"{self.url}/shards/{action_key}/{name}"
-        try:
-            entry = meta[name]
-            shape = tuple(int(n) for n in entry["shape"])
-            itemsize = np.dtype(entry["data_type"]).itemsize
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(where, "is missing or malformed", "Build the shard again") from error
-        if (
-            any(n < 0 for n in shape)
-            or int(np.prod(shape, dtype=object)) * itemsize > _MAX_ARRAY_BYTES
-        ):
-            raise InputError(where, f"claims the absurd shape {shape}", "Do not trust this dataset")
+        entry = meta.get(name) if isinstance(meta, Mapping) else None
+        if not isinstance(entry, Mapping):
+            raise InputError(where, "is missing or malformed", "Build the shard again")
+        shape = untrusted.check_array(where, name, entry)
         if 0 in shape:
             return np.empty(shape, entry["data_type"])
         if name == "image":
-            return np.frombuffer(self.objects.get(f"shards/{action_key}/image/c/0"), np.uint8)
+            image = np.frombuffer(self.objects.get(f"shards/{action_key}/image/c/0"), np.uint8)
+            if image.shape != shape:
+                raise InputError(where, f"holds {len(image)} bytes, not {shape[0]}", "Build again")
+            return image
         chunk = "/".join(["c", *("0" for _ in shape)])
-        return _decode_chunk(name, entry, self.get_bytes(f"shards/{action_key}/{name}/{chunk}"))
+        raw = self.get_bytes(f"shards/{action_key}/{name}/{chunk}")
+        size = int(np.prod(shape)) * np.dtype(entry["data_type"]).itemsize
+        untrusted.check_frame(where, raw, size)
+        return _decode_chunk(where, entry, raw)
 
     def put_skeleton(self, spec: SkeletonSpec) -> None:
         """Stores a skeleton under its fingerprint; always put, so that one cut short is mended."""
@@ -222,7 +231,7 @@ def _with_attributes(root: bytes, attributes: dict[str, Any]) -> bytes:
     return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
 
 
-def _decode_chunk(name: str, entry: Mapping[str, Any], raw: bytes) -> np.ndarray:
+def _decode_chunk(where: str, entry: Mapping[str, Any], raw: bytes) -> np.ndarray:
     """Decodes a one-chunk array with Zarr itself, from a store that holds just this array."""
     prototype = default_buffer_prototype()
     chunk = "/".join(["c", *("0" for _ in entry["shape"])])
@@ -231,4 +240,7 @@ def _decode_chunk(name: str, entry: Mapping[str, Any], raw: bytes) -> np.ndarray
         chunk: prototype.buffer.from_bytes(raw),
     }
     array = zarr.open_array(zarr.storage.MemoryStore(held), mode="r")
-    return np.asarray(array[...])
+    try:
+        return np.asarray(array[...])
+    except (RuntimeError, ValueError) as error:
+        raise InputError(where, f"cannot be unpacked ({error})", "Build it again") from error

@@ -23,8 +23,15 @@ _SPLINE = through("SimmSpline", "-1 -.4 .1 .9 1.2", "0 .3 -.1 .4 .2")
 _CURVED = "<PolynomialFunction name='function'><coefficients>.2 -.3 .1 .05 .02</coefficients></PolynomialFunction>"
 _BROKEN = through("PiecewiseLinearFunction", "-.5 0 .6", "0 .1 .5")
 _SINE = function("Sine", amplitude=0.3, omega=2.5, phase=0.4, offset=-0.1)
-_STEP = function("StepFunction", start_time=-0.5, end_time=0.7, start_value=0.3, end_value=-0.2)
-_JUMP = function("StepFunction", start_time=0.4, end_time=-0.7, start_value=0.3, end_value=-0.2)
+
+
+def _step(start: float, end: float) -> str:
+    times = {"transition_start_time": start, "transition_end_time": end}
+    return function("StepFunction", **times, start_value=0.3, end_value=-0.2)
+
+
+_STEP = _step(-0.5, 0.7)
+_STEP_BACK = _step(0.4, -0.7)
 _STAIRS = through("PiecewiseConstantFunction", "-.5 0 .6", ".2 .1 .5")
 _PLANE = function("LinearFunction", coefficients=".5 -.3 .2")
 _SLOPE = function("LinearFunction", coefficients="1 0 .2")
@@ -76,12 +83,13 @@ CUSTOM = {
     "slope_and_intercept": custom({"rotation2": ("a", "1 0 0", line(2, 0.5))}),
     "long_axis": custom({"rotation1": ("a", "0 2 1", line(1, 0))}),
     "long_translation_axis": custom({"translation1": ("a", "2 0 0", line(1, 0))}),
+    "long_that_scales": custom({"translation1": ("a", "2 0 -.5", _CURVED), "translation2": ("a", "0 -.3 0", _SPLINE)}),
     "oblique_translation": custom({"translation1": ("a", "0.6 -0.8 0", line(2, 0.1))}),
     "negative_translation": custom({"translation2": ("a", "0 -1 0", _SPLINE)}),
     "no_function": custom({"rotation2": ("b", "1 0 0", "")}, "a b"),
     "sine": turning_and_moving(_SINE),
     "step": turning_and_moving(_STEP),
-    "jump": turning_and_moving(_JUMP),
+    "step_back": turning_and_moving(_STEP_BACK),
     "stairs": turning_and_moving(_STAIRS),
     "one_stair": custom({"translation2": ("a", "0 1 0", through("PiecewiseConstantFunction", ".3", ".2"))}),
     **{f"gcv_{m}": turning_and_moving(gcv(m)) for m in (1, 2, 3, 4)},
@@ -186,6 +194,7 @@ def _deep(pin: str) -> str:
 TREES = {
     **{f"reversed_{kind}": _reversed(kind) for kind in ("Custom", "Pin", "Free", "Weld")},
     **{f"reversed_{kind}": _reversed(kind) for kind in ("Ellipsoid", "ConstantCurvature")},
+    "slides_on_ground_reversed": tree("A", [joint("Custom", "j", "A ground", "a b c", _BENT)], {"on_a": "/bodyset/A"}),
     "on_ground_reversed": tree("A", [joint("Universal", "j", "A ground", "a b")], {"on_a": "/bodyset/A"}),
     "loop": tree("A B C", [ROOT, _PIN, joint("Pin", "k", "B C", "c"), joint("Pin", "l", "A C", "d")], _ENDS),
     "welded_loop": tree("A B C", [ROOT, _PIN, joint("Pin", "k", "A C", "c"), joint("Weld", "l", "B C")], _ENDS),

@@ -97,6 +97,22 @@ def with_axes(joint: Joint, axes: list[Axis]) -> Joint:
     return replace(joint, axes=(a, b, c, d, e, f))
 
 
+def test_slides_of_a_body_that_is_called_the_parent_of_ground_scale_with_it() -> None:
+    spec = read_skeleton(zoo.TREES["slides_on_ground_reversed"])
+    (joint,) = spec.joints
+    last = joint.axes[5]
+    assert last.scales
+    other = replace(
+        spec, joints=(with_axes(joint, [*joint.axes[:5], replace(last, scales=False)]),)
+    )
+    assert moves(spec, other)
+    assert other.fingerprint != spec.fingerprint
+    turning = replace(joint.axes[0], scales=True)  # turns do not scale, whatever the spec says
+    other = replace(spec, joints=(with_axes(joint, [turning, *joint.axes[1:]]),))
+    assert not moves(spec, other)
+    assert other.fingerprint == spec.fingerprint
+
+
 class TestOtherWriting:
     @given(
         edits=st.lists(st.sampled_from([flipped, doubled, padded, lambda a: a]), min_size=12),
@@ -233,9 +249,15 @@ def negative_zeros(root: Element) -> None:
         node.text = " ".join("-0.0" if float(w) == 0 else w for w in (node.text or "").split())
 
 
-def longer_axis(root: Element) -> None:
-    for node in root.iter("axis"):
-        node.text = " ".join(str(2.0 * float(w)) for w in (node.text or "").split())
+def longer(motion: str) -> Edit:
+    """Doubles the length of all axes of rotations or translations."""
+
+    def edit(root: Element) -> None:
+        for axis in root.iter("TransformAxis"):
+            if axis.attrib["name"].startswith(motion) and (node := axis.find("axis")) is not None:
+                node.text = " ".join(str(2.0 * float(w)) for w in (node.text or "").split())
+
+    return edit
 
 
 PUSH = "<PointActuator name='push'><body>pelvis</body></PointActuator>"
@@ -257,7 +279,7 @@ SAME: dict[str, Edit] = {
     "order of bodies": reverse("BodySet"),
     "order of constraints": reverse("ConstraintSet"),
     "negative zeros": negative_zeros,
-    "longer axes": longer_axis,
+    "longer axes of rotation": longer("rotation"),
     "gravity": text("gravity", "0 -1.62 0"),
 }  # fmt: skip
 OTHER: dict[str, Edit] = {
@@ -266,6 +288,7 @@ OTHER: dict[str, Edit] = {
     "default": nudge("Coordinate/default_value", 0.01),
     "lock": text("Coordinate/locked", "true"),
     "axis": nudge("TransformAxis/axis", 0.01, 1),
+    "longer axes of translations that scale": longer("translation"),
     "spline's knot": nudge("SimmSpline/y", 1e-6, 3),
     "polynomial": nudge("PolynomialFunction/coefficients", 1e-6, 1),
     "coupler": nudge("CoordinateCouplerConstraint//coefficients", 1e-3),

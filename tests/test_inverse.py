@@ -19,8 +19,9 @@ from trainers.jacobian import motion, normal_equations, point_jacobian
 from trainers.problem import Problem, problem_of, read_angles
 from trainers.skeletal import Kinematics, forward_kinematics
 from trainers.targets import Targets
-from workers.motions import read_mot, write_trc
+from workers.motions import read_mot
 from workers.osim import read_model, read_skeleton
+from workers.trc import write_trc
 
 DEFAULT = read_skeleton(read_model("default"))
 PROBLEM = problem_of(DEFAULT)
@@ -251,6 +252,7 @@ class TestTargets:
             {"start": torch.full((38,), torch.nan)},
             {"smoothness": 1.0},
             {"smoothness": -1.0, "clip": True},
+            {"smoothness": float("nan"), "clip": True},
         ],
     )
     def test_what_does_not_fit_is_refused(self, change: dict[str, object]) -> None:

@@ -11,7 +11,7 @@ from schemas.errors import InputError
 from schemas.recipes import RandomLot
 from schemas.shards import generator
 from schemas.skeleton import Axis, Coordinate, Coupler, Joint, SkeletonSpec
-from workers import motions
+from workers import motions, trc
 from workers.osim import read_model, read_skeleton
 
 HEADER = "Coordinates\nversion=1\nnRows={rows}\nnColumns=9\ninDegrees={degrees}\n\nendheader\n"
@@ -378,7 +378,7 @@ def test_trc_is_millimetres_and_OpenSim_reads_it_with_its_gaps(tmp_path: Path) -
     markers[2, 1] = np.nan
     names = ("RKNE", "LKNE", "C7")
     path = tmp_path / "markers.trc"
-    path.write_bytes(motions.write_trc(names, np.arange(4) / 60, markers, 60.0))
+    path.write_bytes(trc.write_trc(names, np.arange(4) / 60, markers, 60.0))
     table_read = opensim.TimeSeriesTableVec3(str(path))
     assert tuple(table_read.getColumnLabels()) == names
     np.testing.assert_allclose(table_read.getIndependentColumn(), np.arange(4) / 60, atol=1e-8)

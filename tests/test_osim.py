@@ -9,6 +9,7 @@ from xml.sax.saxutils import escape
 
 import model_zoo as zoo
 import numpy as np
+import opensim
 import osim_text as text
 import pytest
 
@@ -16,6 +17,7 @@ from schemas.errors import InputError
 from schemas.skeleton import SkeletonSpec
 from workers.osim import (
     OsimModel,
+    _curve,
     missing_meshes,
     read_model,
     read_skeleton,
@@ -205,6 +207,11 @@ class TestRefusals:
     def test_trees_that_do_not_work_are_refused(self, osim: bytes, reason: str) -> None:
         with pytest.raises(InputError, match=reason):
             read_skeleton(osim)
+
+    def test_a_multiplier_of_nothing_is_refused(self) -> None:
+        """OpenSim loads some models with one, if it need not evaluate it."""
+        with pytest.raises(InputError, match="of nothing"):
+            _curve(opensim.MultiplierFunction(), 1, "joint j")
 
     def test_couplers_in_a_circle_are_refused(self) -> None:
         turns = {"rotation2": ("b", "1 0 0", text.line(1, 0))}

@@ -93,6 +93,7 @@ def test_missing_and_unweighted_markers_do_not_count() -> None:
     scale = person(7)
     markers, weights = trial(scale, 2), torch.ones(SPEC.sizes.m)
     markers[0, 3] = torch.nan
+    markers[1, 4, 2] = torch.inf
     markers[:, 10] += 0.3
     weights[10] = 0.0
     found = fit_scale(SPEC, markers, weights, prior=1e-7)
@@ -104,6 +105,7 @@ def test_missing_and_unweighted_markers_do_not_count() -> None:
     "change",
     [
         {"prior": 0.0},
+        {"prior": float("nan")},
         {"poses": 0},
         {"poses": 3},
         {"markers": torch.zeros(2, 48, 3)},

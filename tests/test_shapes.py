@@ -27,7 +27,7 @@ def straight_arc() -> SkeletonSpec:
 
 
 def shapes_in(spec: SkeletonSpec, dtype: torch.dtype = torch.float64) -> Shapes:
-    (shapes,) = structure_of(spec, dtype).shapes
+    (shapes,) = structure_of(spec, dtype).shaped.kinds
     return shapes
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from schemas.errors import InputError
 from schemas.skeleton import SkeletonSpec
 from trainers.skeletal import Kinematics, SkeletalLayer, forward_kinematics
 from trainers.structure import structure_of
@@ -159,6 +160,26 @@ class TestModule:
             0,
             3,
         )
+
+    @pytest.mark.parametrize(
+        ("q", "scale"),
+        [((7,), None), ((4, 6), None), ((4, 8), None), ((4, 7), (1, 2, 3)), ((4, 7), (4, 3, 3))],
+    )
+    def test_shapes_that_do_not_fit_are_refused(
+        self, q: tuple[int, ...], scale: tuple[int, ...] | None
+    ) -> None:
+        """The skeleton has a curve, whose value a column too many would pass for."""
+        layer = SkeletalLayer(read_skeleton(zoo.ALL["spline"]))
+        with pytest.raises(InputError, match=r"of shape \("):
+            layer(torch.zeros(q), None if scale is None else torch.ones(scale))
+
+    def test_keeps_its_precision_under_autocast(self) -> None:
+        spec, rng = read_skeleton(read_model("default")), np.random.default_rng(6)
+        layer, q = SkeletalLayer(spec).double(), torch.tensor(random_q(spec, 4, rng))
+        q = q.bfloat16()
+        with torch.autocast("cpu", torch.bfloat16):
+            posed = layer(q)
+        assert torch.equal(posed.markers, layer(q.double()).markers)
 
     def test_empty_batch(self) -> None:
         spec = read_skeleton(read_model("default"))

@@ -146,6 +146,18 @@ class TestWords:
         said = diff(spec, replace(spec, joints=(spec.joints[0], replace(joint, axes=axes)))).lines
         assert said[0].endswith("function SimmSpline of 3 points: y 1 of 3 by up to 0.25")
 
+    def test_gcv_splines_are_compared_number_by_number(self) -> None:
+        rows = ((0.0, 1.0), (0.5, -1.0), (0.0, 0.0))
+        straight = Curve(kind="gcv_spline", x=(0.0, 0.5, 1.0), y=(0.0, 0.5, 0.0), rows=rows)
+        bent = replace(straight, y=(0.0, 0.75, 0.0), rows=((0.0, 1.5), (0.75, -1.5), (0.0, 0.0)))
+        said = diff(axis(curve=straight), axis(curve=bent)).lines
+        assert said[0].endswith(
+            "GCVSpline of degree 1 of 3 points: y 1 of 3 by up to 0.25, rows 3 of 6 by up to 0.5"
+        )
+        cubic = replace(straight, rows=((0.0, 1.0, 0.0, 0.0),) * 3)
+        said = diff(axis(curve=straight), axis(curve=cubic)).lines
+        assert said[0].endswith("of degree 1 of 3 points -> GCVSpline of degree 3 of 3 points")
+
     def test_new_coupler_names_what_it_follows(self) -> None:
         coupler = Coupler(independents=(0,), curve=Curve(kind="linear", coefficients=(2.0, 0.0)))
         said = diff(SPEC, item("coordinates", "mtp_angle_r", coupler=coupler)).lines

@@ -1,4 +1,5 @@
-"""Nets from data: `fit RECIPE --data URL --to URL`, `evaluate CHECKPOINT --data URL`, `predict CHECKPOINT VIDEO`."""
+"""Nets from data: `fit RECIPE --data URL --to URL`, `evaluate CHECKPOINT --data URL`, `predict CHECKPOINT VIDEO`;
+angles from markers: `solve MODEL TRC --to MOT`."""
 
 import argparse
 import json
@@ -11,6 +12,7 @@ from tqdm import tqdm
 
 from schemas import files, manifest
 from schemas.errors import InputError
+from schemas.skeleton import SkeletonSpec
 from schemas.training import FitRecipe
 from trainers import (
     checkpoint,
@@ -20,6 +22,7 @@ from trainers import (
     recipes,
     same_skeleton,
     session,
+    solve_command,
 )
 from trainers.corpus import only_skeleton, open_corpus
 from trainers.loop import Event, History
@@ -135,12 +138,29 @@ def evaluate_checkpoint(args: argparse.Namespace) -> dict[str, Any]:
 def predict_video(args: argparse.Namespace) -> dict[str, Any]:
     """Reads kinematics from a video and writes OpenSim's files."""
     # OpenSim takes seconds to load, and no other verb needs it.
-    from workers import motions, osim
+    from workers import motions, osim, trc
 
     writers = predict_command.Writers(
-        mot=motions.write_mot, trc=motions.write_trc, osim=osim.write_osim
+        mot=motions.write_mot, trc=trc.write_trc, osim=osim.write_osim
     )
     return predict_command.run(args, writers)
+
+
+def solve_trial(args: argparse.Namespace) -> dict[str, Any]:
+    """Finds the joint angles of a marker trial and writes OpenSim's files."""
+    from workers import motions, osim, trc
+
+    def markers(url: str, spec: SkeletonSpec) -> tuple[Any, Any]:
+        found = trc.read_trc(files.read_bytes(files.absolute(url)), url)
+        return found.times, trc.in_order(found, spec.marker_names)
+
+    formats = solve_command.Formats(
+        skeleton=lambda url: osim.read_skeleton(osim.read_model(url)),
+        markers=markers,
+        mot=motions.write_mot,
+        osim=osim.write_osim,
+    )
+    return solve_command.run(args, formats)
 
 
 def table(metrics: Mapping[str, Mapping[str, float]]) -> str:
@@ -181,7 +201,9 @@ def parser() -> argparse.ArgumentParser:
     measuring.set_defaults(run=evaluate_checkpoint)
     reading = predict_command.add_predict(verbs)
     reading.set_defaults(run=predict_video)
-    for verb in (fitting, measuring, reading):
+    solving = solve_command.add_solve(verbs)
+    solving.set_defaults(run=solve_trial)
+    for verb in (fitting, measuring, reading, solving):
         verb.add_argument("--json", action="store_true", help="print JSON and nothing else")
     return root
 

@@ -279,7 +279,7 @@ def _document(url: str) -> dict[str, Any] | None:
             return None  # pruned since
         # Not the same as none: a run that cannot see its checkpoints must not begin anew.
         raise
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         log.warning("%s is no whole checkpoint: %s", url, error)
         return None
     return document if isinstance(document, dict) else None

@@ -26,6 +26,8 @@ T = TypeVar("T")
 _READERS = 8
 _HORIZON = 8
 """Steps beyond those in flight whose shards are already asked for."""
+_MAX_PIXELS = 4096 * 4096
+"""Of one stored crop; recipes make at most 2048 x 2048."""
 _ALWAYS = ("sample_id", "group_id")
 
 
@@ -170,6 +172,9 @@ class SampleStream:
     def _image(self, shard: _Loaded, number: int, place: int) -> NDArray[np.uint8]:
         data = shard.jpegs[int(shard.offsets[place]) : int(shard.offsets[place + 1])]
         try:
+            height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+            if height * width > _MAX_PIXELS:  # a few bytes may announce 12 GB
+                raise ValueError(f"{width} x {height} pixels")
             image: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB")
         except ValueError as error:
             key = self.corpus.shards[number].action_key
@@ -205,6 +210,9 @@ def _read(shard: Shard, number: int, names: Sequence[str]) -> _Loaded:
             f"shard {shard.action_key}", "vanished from the store", "Build the dataset again"
         ) from error
     jpegs, offsets = arrays.pop("image"), arrays.pop("image_offset")
+    if len(offsets) - 1 != shard.rows:
+        why = f"holds {len(offsets) - 1} samples, and the manifest says {shard.rows}"
+        raise InputError(f"shard {shard.action_key}", why, "Build the dataset again")
     own = -1 - (number * 2**32 + np.arange(shard.rows, dtype=np.int64))
     arrays["picture"] = arrays["group_id"] if shard.photos else own
     return _Loaded(jpegs=jpegs, offsets=offsets, arrays=arrays)

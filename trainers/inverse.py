@@ -87,7 +87,7 @@ def inverse_kinematics(
     Raises:
         InputError: shapes that do not fit the skeleton, no targets, bad weights or scales, smoothness without clip.
     """
-    if smoothness < 0 or (smoothness and not clip):
+    if not smoothness >= 0 or (smoothness and not clip):
         raise InputError(
             f"smoothness={smoothness:g}",
             "smooths consecutive frames",

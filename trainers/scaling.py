@@ -81,7 +81,7 @@ def fit_scale(
     Raises:
         InputError: a model without markers, shapes that do not fit, too few frames or markers, a bad prior.
     """
-    if prior <= 0 or not 1 <= poses <= max(len(markers), 1):
+    if not prior > 0 or not 1 <= poses <= max(len(markers), 1):
         raise InputError(
             f"prior={prior:g}, poses={poses}",
             f"do not fit a trial of {len(markers)} frames",
@@ -123,7 +123,8 @@ def _averaged(problem: Problem, markers: Tensor, poses: int) -> Tensor:
             "are no frames x markers x 3",
             "Give a trial",
         )
-    parts = torch.tensor_split(markers.to(problem.default), poses)
+    markers = markers.to(problem.default)
+    parts = torch.tensor_split(markers.where(markers.isfinite(), torch.nan), poses)
     return torch.stack([part.nanmean(0) for part in parts])
 
 

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from schemas.errors import InputError
 from schemas.formulas import evaluate
 from schemas.skeleton import SkeletonSpec
 from trainers.chain import Chain, line_values
@@ -129,6 +130,11 @@ def shaped_joints(
     return R_parent_from_body, (shaped.outer * origin[:, None]).sum(2)
 
 
+REMEDY = (
+    "Give the skeleton's coordinates (n, c) and its bodies' scales (n, b, 3) of as many samples"
+)
+
+
 class SkeletalLayer(nn.Module):
     """`forward_kinematics` as a module without parameters.
 
@@ -149,5 +155,20 @@ class SkeletalLayer(nn.Module):
         return self
 
     def forward(self, q: Tensor, scale: Tensor | None = None) -> Kinematics:
-        """Poses q (n, c), with body scales (n, b, 3) if given; see `forward_kinematics`."""
-        return forward_kinematics(self.structure, q, scale)
+        """Poses q (n, c), with body scales (n, b, 3) if given; see `forward_kinematics`.
+
+        Computes in the layer's own precision, under autocast too.
+
+        Raises:
+            InputError: q or scale does not fit the skeleton: on a GPU wrong places would end the process, and
+                columns too many would pass for values of curves.
+        """
+        count, bodies = len(self.spec.coordinates), len(self.spec.joints)
+        if q.ndim != 2 or q.shape[1] != count:
+            raise InputError(f"q of shape {tuple(q.shape)}", f"is not n x {count}", REMEDY)
+        if scale is not None and scale.shape != (len(q), bodies, 3):
+            wanted = f"is not {len(q)} x {bodies} x 3"
+            raise InputError(f"scale of shape {tuple(scale.shape)}", wanted, REMEDY)
+        with torch.autocast(q.device.type, enabled=False):
+            scale = None if scale is None else scale.to(self.probe.dtype)
+            return forward_kinematics(self.structure, q.to(self.probe.dtype), scale)

@@ -86,7 +86,7 @@ class Slides(NamedTuple):
     scale: Tensor
     """(s) that of the parent body."""
     stretch: Tensor
-    """(3, s, 1): |direction| in the joint's frame where the axis scales, else 0."""
+    """(3, s, 1): `Axis.stretch`; 0 on ground."""
     rigid: Tensor
     """(s, 1): 1 where it does not scale, else 0."""
 
@@ -404,7 +404,7 @@ def _slides(spec: SkeletonSpec, arguments: _Arguments, number: Number, index: In
         joint=index([i for i, _, _, _ in found]),
         direction=_components(directions, number),
         scale=index([spec.parents[i] + 1 for i, _, _, _ in found]),
-        stretch=_components([np.abs(axis.direction) * on for _, _, axis, on in found], number),
+        stretch=_components([axis.stretch * on for _, _, axis, on in found], number),
         rigid=number([not on for _, _, _, on in found])[:, None],
     )
 
@@ -417,12 +417,13 @@ def _shaped(
     frames = [(spec.joints[i].parent_frames, spec.joints[i].child_frames) for i in joints]
     fixed = np.array([chain.fixed[spec.parents[i]] for i in joints]).reshape(-1, 3, 3)
     axes = [(spec.scaled_by[i][0], axis) for i in joints for axis in spec.joints[i].axes]
-    scaling = [axis.scales and body >= 0 for body, axis in axes]
+    # Only translations scale, and ground does not.
+    scaling = [k % 6 >= 3 and axis.scales and body >= 0 for k, (body, axis) in enumerate(axes)]
     return Shaped(
         kinds=kinds,
         scale=index([body + 1 for body, _ in axes]),
         stretch=_components(
-            [np.abs(axis.direction) * on for (_, axis), on in zip(axes, scaling, strict=True)],
+            [axis.stretch * on for (_, axis), on in zip(axes, scaling, strict=True)],
             number,
         ),
         rigid=number([not on for on in scaling])[:, None],

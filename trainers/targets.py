@@ -11,6 +11,9 @@ from torch import Tensor
 from schemas.errors import InputError
 from trainers.problem import Problem
 
+_FAR = 20.0
+"""m: where half the points of a skeleton are not."""
+
 
 class Targets(NamedTuple):
     """Where points were seen, ground frame, m; NaN = not seen."""
@@ -42,7 +45,11 @@ class Points(NamedTuple):
 
 
 def read_targets(problem: Problem, targets: Targets, scale: Tensor | None) -> Points:
-    """Lays joint centres and markers end to end; what is not seen gets weight 0."""
+    """Lays joint centres and markers end to end; what is not seen gets weight 0.
+
+    Raises:
+        InputError: shapes that do not fit, bad weights or scales, or points that cannot be in metres.
+    """
     bodies = problem.structure.carries.shape[1]
     sizes = (bodies, len(problem.stage) - bodies)
     given = (targets.joint_centres, targets.markers)
@@ -60,6 +67,7 @@ def read_targets(problem: Problem, targets: Targets, scale: Tensor | None) -> Po
     place, weight = torch.cat(places, dim=1), torch.cat(weights, dim=1)
     seen = place.isfinite().all(2)
     weight = torch.where(seen, weight, 0.0)
+    _check_metres(torch.where(weight[..., None] > 0, place, torch.nan))
     return Points(
         torch.where(weight[..., None] > 0, place, 0.0),
         weight,
@@ -87,6 +95,18 @@ def _read_kind(
             "Give one per point, or one per sample and point",
         )
     return part.to(like), weight.expand(shape)
+
+
+def _check_metres(place: Tensor) -> None:
+    """Refuses points (n, p, 3), NaN where not used, that lie further apart than any skeleton's."""
+    middle = torch.nanmedian(place, dim=1, keepdim=True).values
+    spread = torch.nanmedian((place - middle).abs()).item() if place.numel() else 0.0
+    if spread > _FAR:
+        raise InputError(
+            f"points {spread:.0f} m from their middle",
+            "are no skeleton's",
+            "Give metres; .trc files are mostly in millimetres",
+        )
 
 
 def _read_scale(scale: Tensor | None, count: int, bodies: int, problem: Problem) -> Tensor | None:

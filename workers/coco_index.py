@@ -127,7 +127,7 @@ def _read(recipe: CocoRecipe, version: str) -> tuple[tuple[Person, ...], dict[in
 def _open(url: str, data: bytes) -> COCO:
     try:
         document = json.loads(data)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(url, f"is not JSON ({error})", "Name a person_keypoints file") from error
     if not isinstance(document, dict):
         raise InputError(url, "is no COCO document", "Name a person_keypoints file")

@@ -23,6 +23,7 @@ Picture = NDArray[np.uint8]
 
 MAX_PIXELS = 64 * 1024 * 1024
 """A header that announces more is refused before anything is allocated."""
+_MAX_FILE_BYTES = 64 * 1024**2
 
 cv2.setNumThreads(
     1
@@ -62,15 +63,26 @@ class Folder:
         """
         path = self._path(name)
         try:
-            data: bytes = self._fs.cat_file(path)
+            data: bytes = self._fs.cat_file(path, **self._bounds)
         except (FileNotFoundError, KeyError) as error:
             self._identities[name] = ""
             raise SampleRejected("missing_image", f"{name} is not among the pictures") from error
         except (PermissionError, IsADirectoryError, zipfile.BadZipFile) as error:
             why = f"{name} cannot be read ({type(error).__name__})"
             raise SampleRejected("unreadable_image", why) from error
+        if len(data) > _MAX_FILE_BYTES:
+            raise SampleRejected("too_large", f"{name} has more than {_MAX_FILE_BYTES} bytes")
         self._identities[name] = self._identity(path, data)
         return data
+
+    @property
+    def _bounds(self) -> dict[str, int]:
+        """Where bytes cost nothing (archives, sparse files) no more than the largest file is unpacked."""
+        archives = {"zip", "tar", "libarchive", "file", "memory"}
+        unpacks = not archives.isdisjoint(
+            {self._fs.protocol} if isinstance(self._fs.protocol, str) else self._fs.protocol
+        )
+        return {"start": 0, "end": _MAX_FILE_BYTES + 1} if unpacks else {}
 
     def identity(self, name: str) -> str:
         """Returns what changes when the file's content does, "" where the file is missing.

@@ -1,4 +1,4 @@
-"""Recorded motions: OpenSim's `.mot` in and out, `.trc` out, poses in between, and poses for coverage.
+"""Recorded motions: OpenSim's `.mot` in and out, poses in between, and poses for coverage.
 
 Dims: t = row in time, c = coordinate in `spec.coordinate_names` order, m = marker. q in rad and m, ground frame.
 A `.mot` under `inDegrees=yes` holds degrees in its rotational columns only: coordinates of kind `coupled`
@@ -260,26 +260,6 @@ def write_mot(spec: SkeletonSpec, times: Array, q: Array) -> bytes:
     )
     text.write("\t".join(("time", *spec.coordinate_names)) + "\n")
     np.savetxt(text, table, fmt="%16.8f", delimiter="\t")
-    return text.getvalue().encode()
-
-
-def write_trc(marker_names: tuple[str, ...], times: Array, markers: Array, rate: float) -> bytes:
-    """Writes marker positions (t, m, 3) m, ground frame, as a `.trc` in millimetres; NaN becomes an empty cell."""
-    frames, count = markers.shape[:2]
-    text = io.StringIO()
-    text.write("PathFileType\t4\t(X/Y/Z)\tmarkers.trc\n")
-    text.write(
-        "DataRate\tCameraRate\tNumFrames\tNumMarkers\tUnits\tOrigDataRate\tOrigDataStartFrame\tOrigNumFrames\n"
-    )
-    text.write(f"{rate:g}\t{rate:g}\t{frames}\t{count}\tmm\t{rate:g}\t1\t{frames}\n")
-    text.write("Frame#\tTime\t" + "\t\t\t".join(marker_names) + "\t\t\n")
-    axes = (f"{axis}{i}" for i in range(1, count + 1) for axis in "XYZ")
-    text.write("\t\t" + "\t".join(axes) + "\n\n")
-    for frame, (time, row) in enumerate(
-        zip(times, markers.reshape(frames, -1) * 1000, strict=True), 1
-    ):
-        cells = ("" if np.isnan(v) else f"{v:.5f}" for v in row)
-        text.write("\t".join((str(frame), f"{time:.8f}", *cells)) + "\n")
     return text.getvalue().encode()
 
 

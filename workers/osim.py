@@ -202,11 +202,14 @@ def _custom_axis(axis: Any, position: int, joint: str, index: dict[str, int]) ->
     names = axis.getCoordinateNamesInArray()
     on = tuple(index[str(names.get(i))] for i in range(names.size()))
     curve = _curve(axis.getFunction(), len(on), f"joint {joint}, axis {position + 1}")
+    direction, written = _unit(axis.getAxis()), _vec3(axis.getAxis())
+    scales = position >= 3 and curve != ZERO and not _is_plain(axis.getFunction())
     return Axis(
-        direction=_unit(axis.getAxis()),
+        direction=direction,
         curve=curve,
         coordinates=on,
-        scales=position >= 3 and curve != ZERO and not _is_plain(axis.getFunction()),
+        scales=scales,
+        written=written if scales and written != direction else None,
     )
 
 
@@ -224,6 +227,8 @@ def _curve(function: Any, arguments: int, owner: str) -> Curve | Formula:
     while (multiplier := opensim.MultiplierFunction.safeDownCast(function)) is not None:
         factor *= float(multiplier.getScale())
         function = multiplier.getFunction()
+    if function is None:
+        raise InputError(owner, "holds a MultiplierFunction of nothing", "Give it a function")
     kind = str(function.getConcreteClassName())
     if kind not in FUNCTIONS:
         raise InputError(

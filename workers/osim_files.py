@@ -2,13 +2,18 @@
 
 from importlib import resources
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
+from xml.parsers import expat
 
 from schemas.errors import InputError
 from schemas.files import absolute, read_bytes
 from workers.osim_expressions import program_of
 
 DEFAULT_MODEL = "default"
+_MAX_BYTES = 64 * 1024**2
+_MAX_DEPTH = 64
+"""The models at hand nest 11 deep; its C++ reads by recursion."""
 FEWEST_NUMBERS = {
     "LinearFunction": 2,
     "PolynomialFunction": 1,
@@ -33,7 +38,7 @@ def read_model(url: str) -> bytes:
     """
     if url == DEFAULT_MODEL:
         return resources.files("workers").joinpath("models/kineforge_body.osim").read_bytes()
-    osim = read_bytes(absolute(url))
+    osim = read_bytes(absolute(url), _MAX_BYTES)
     check_document(osim, url)
     return osim
 
@@ -56,8 +61,7 @@ def missing_meshes(osim: bytes, url: str) -> list[str]:
 def check_document(osim: bytes, label: str) -> ElementTree.Element:
     """Refuses what is not an OpenSim model before C++ sees it."""
     remedy = "Name an OpenSim model file"
-    if b"<!ENTITY" in osim:
-        raise InputError(label, "defines XML entities, which no OpenSim model does", remedy)
+    _check_structure(osim, label)
     try:
         root = ElementTree.fromstring(osim)
     except ElementTree.ParseError as error:
@@ -79,6 +83,33 @@ def check_document(osim: bytes, label: str) -> ElementTree.Element:
             for function in _innermost(node, functions):
                 _check_arguments(function, arguments, f"{label}, {node.get('name', owner)}")
     return root
+
+
+def _check_structure(osim: bytes, label: str) -> None:
+    """Refuses entities, in whatever encoding, and elements nested so deeply that C++ would run out of stack."""
+    depth = 0
+    remedy = "Name an OpenSim model file"
+
+    def refuse(*_: Any) -> None:
+        raise InputError(label, "defines XML entities, which no OpenSim model does", remedy)
+
+    def enter(*_: Any) -> None:
+        nonlocal depth
+        depth += 1
+        if depth > _MAX_DEPTH:
+            raise InputError(label, f"nests elements more than {_MAX_DEPTH} deep", remedy)
+
+    def leave(*_: Any) -> None:
+        nonlocal depth
+        depth -= 1
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = parser.EntityDeclHandler = refuse
+    parser.StartElementHandler, parser.EndElementHandler = enter, leave
+    try:
+        parser.Parse(osim, True)
+    except expat.ExpatError as error:
+        raise InputError(label, f"is not whole XML ({error})", remedy) from error
 
 
 def _innermost(node: ElementTree.Element, tag: str) -> list[ElementTree.Element]:

@@ -80,8 +80,8 @@ def _piecewise_constant(function: Any, factor: float, arguments: int, tools: Too
 def _step(function: Any, factor: float, arguments: int, tools: Tools) -> Curve:
     x = (float(function.getStartTime()), float(function.getEndTime()))
     y = (float(function.getStartValue()), float(function.getEndValue()))
-    if x[1] <= x[0]:  # OpenSim jumps at the start, wherever the end is
-        return Curve(kind="piecewise_constant", x=(x[0] - 1.0, x[0]), y=y, factor=factor)
+    if x[1] < x[0]:  # the same way, walked backwards
+        x, y = x[::-1], y[::-1]
     return Curve(kind="step", x=x, y=y, factor=factor)
 
 

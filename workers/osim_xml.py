@@ -111,10 +111,10 @@ def _with_scaled_curves(spec: SkeletonSpec, scale: Array | None) -> SkeletonSpec
     joints: list[Joint] = []
     for (parent, child), joint in zip(spec.scaled_by, spec.joints, strict=True):
         axes = [
-            replace(a, curve=a.curve.times(float(np.abs(a.direction) @ scale[parent])))
-            if a.scales and parent >= 0
+            replace(a, curve=a.curve.times(float(a.stretch @ scale[parent])))
+            if k >= 3 and a.scales and parent >= 0
             else a
-            for a in joint.axes
+            for k, a in enumerate(joint.axes)
         ]
         moved = (axes[0], axes[1], axes[2], axes[3], axes[4], axes[5])
         shape = joint.shape and _scaled_shape(joint.shape, parent, child, scale)
@@ -230,7 +230,7 @@ def _coordinate(parent: Element, coordinate: Coordinate, clamped: bool) -> None:
 def _axis(parent: Element, name: str, axis: Axis, spec: SkeletonSpec) -> None:
     node = add(parent, "TransformAxis", name=name)
     add(node, "coordinates", _names(spec, axis.coordinates))
-    add(node, "axis", numbers(axis.direction))
+    add(node, "axis", numbers(axis.written or axis.direction))
     # A plain coordinate that scales must stay wrapped, or OpenSim takes it for a degree of freedom.
     lines = axis.curve.kind in ("linear", "plane")
     wrap = axis.scales and lines and axis.curve.coefficients[:2] == (1.0, 0.0)

@@ -7,22 +7,8 @@ from xml.etree.ElementTree import Element
 
 from schemas.curves import Curve
 from schemas.formulas import Formula
+from schemas.skeleton_diff import FUNCTIONS
 from workers.osim_expressions import text_of
-
-TAGS = {
-    "constant": "Constant",
-    "linear": "LinearFunction",
-    "polynomial": "PolynomialFunction",
-    "spline": "SimmSpline",
-    "piecewise_linear": "PiecewiseLinearFunction",
-    "piecewise_constant": "PiecewiseConstantFunction",
-    "step": "StepFunction",
-    "gcv_spline": "GCVSpline",
-    "sine": "Sine",
-    "plane": "LinearFunction",
-    "multivariate": "MultivariatePolynomialFunction",
-    "expression": "ExpressionBasedFunction",
-}
 
 
 def add(parent: Element, tag: str, text: str | None = None, **attributes: str) -> Element:
@@ -45,7 +31,7 @@ def write_function(
         write_function(add(outer, "function"), replace(curve, factor=1.0))
         add(outer, "scale", numbers([curve.factor]))
         return
-    node = add(parent, TAGS[curve.kind], **attributes)
+    node = add(parent, FUNCTIONS[curve.kind], **attributes)
     for tag, text in _formula_parts(curve) if isinstance(curve, Formula) else _curve_parts(curve):
         add(node, tag, text)
 
@@ -56,7 +42,7 @@ def _curve_parts(curve: Curve) -> list[tuple[str, str]]:
     if curve.coefficients:
         return [("coefficients", numbers(curve.coefficients))]
     if curve.kind == "step":
-        tags = ("start_time", "end_time", "start_value", "end_value")
+        tags = ("transition_start_time", "transition_end_time", "start_value", "end_value")
         return [(t, numbers([v])) for t, v in zip(tags, (*curve.x, *curve.y), strict=True)]
     points = [("x", numbers(curve.x)), ("y", numbers(curve.y))]
     if curve.kind != "gcv_spline":

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from schemas import files
 from schemas.errors import InputError, changed
 from schemas.shards import canonical_digest
+from workers.images import MAX_PIXELS
 
 Photos = tuple[tuple[str, str], ...]
 """URL and sha256 of every photo of a folder, sorted by URL."""
@@ -41,7 +42,7 @@ def _catalogue(folder: str, versions: str) -> Photos:
             folder, "holds no .jpg file", "Name a folder of JPEG photos for scene.backgrounds"
         )
     with ThreadPoolExecutor(8) as pool:
-        digests = pool.map(lambda url: files.digest(files.read_bytes(url)), urls)
+        digests = pool.map(lambda url: files.digest(files.read_bytes(url, 64 * 1024**2)), urls)
         return tuple(zip(urls, digests, strict=True))
 
 
@@ -70,10 +71,13 @@ def sample_photo(folder: str, rng: np.random.Generator) -> tuple[NDArray[np.uint
 @lru_cache(maxsize=64)
 def _decoded(url: str, digest: str) -> NDArray[np.uint8] | None:
     """Returns a photo of at least 400 px where it has them, or None for what is not a whole JPEG."""
-    data = files.read_bytes(url)
+    data = files.read_bytes(url, 64 * 1024**2)
     if files.digest(data) != digest:
         raise changed(url)
     try:
+        height, width, _, _ = simplejpeg.decode_jpeg_header(data)
+        if height * width > MAX_PIXELS:
+            return None
         picture: NDArray[np.uint8] = simplejpeg.decode_jpeg(
             data, "RGB", min_height=400, min_width=400
         )

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import truncnorm
 
 from schemas.recipes import People
 from workers.anny_data import ANCESTRIES, F4, AnnyData
@@ -97,6 +96,8 @@ def sample_physique(people: People, anny: AnnyData, rng: np.random.Generator) ->
 
     A BMI that anny cannot reach for the rest of the draw is missed by as little as possible.
     """
+    from scipy.stats import truncnorm  # here: 0.4 s that a build without a new body should not pay
+
     male = bool(rng.random() >= people.female)
     age = float(rng.uniform(*people.age))
     mean, sd = STATURE_M["male" if male else "female"]
