@@ -401,7 +401,9 @@ def test_a_refusal_that_comes_again_and_again_ends_the_build(
         raise InputError("s3://x", f"failed to write shards/{job.action_key}", "Free some space")
 
     monkeypatch.setattr(produce, "produce", refusing)
-    ended = run("build", *coco(pictures, "shard_samples=2"), "--to", tmp_path / "set", "--engine", "local")
+    ended = run(
+        "build", *coco(pictures, "shard_samples=2"), "--to", tmp_path / "set", "--engine", "local"
+    )
     assert ended.status == 1
     assert len(tried) == 3
     (failed,) = (line for line in ended.err.splitlines() if line.startswith("failed: "))
