@@ -4,6 +4,7 @@ What is modelled is what the backends can do. obstore writes objects whole, so a
 of a file system that lost its power: the name is there, the content is cut short, and the writer is dead.
 """
 
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ T = TypeVar("T")
 Fault = Literal[
     "crash before",
     "crash after",
+    "interrupted",
     "lost acknowledgement",
     "refused",
     "torn write",
@@ -31,6 +33,7 @@ _LISTINGS = ("listing", "folders")
 APPLIES: dict[Fault, tuple[str, ...]] = {
     "crash before": ("get", *_LISTINGS, *_WRITES),
     "crash after": _WRITES,  # after a read is before the next operation
+    "interrupted": ("get", *_LISTINGS, *_WRITES),  # Ctrl-C: the client lives and may tidy up
     "lost acknowledgement": ("get", *_LISTINGS, *_WRITES),
     "refused": ("get", *_LISTINGS, *_WRITES),
     "torn write": ("put", "create"),
@@ -73,6 +76,17 @@ class FaultyObjects:
         self._writes: list[tuple[str, Found | None]] = []
         """Path of every write that changed what is listed, and what was listed there before."""
         self._quiet = False
+        self._dead: set[int] = set()
+        """Threads whose client crashed: nothing that they still try reaches the store."""
+
+    def crash(self, operation: Operation) -> Crash:
+        """Lets the calling client die; raise what is returned."""
+        self._dead.add(threading.get_ident())
+        return Crash(operation)
+
+    def alive(self) -> None:
+        """Lets the next client begin, after a crash."""
+        self._dead.clear()
 
     @contextmanager
     def quiet(self) -> Iterator[None]:
@@ -111,12 +125,16 @@ class FaultyObjects:
         if self._quiet:
             return act()
         operation = Operation(len(self.operations) + 1, name, path)
+        if threading.get_ident() in self._dead:
+            raise Crash(operation)
         self.operations.append(operation)
         self.before(operation)
         fault = self.faults.get(operation.number)
         assert fault is None or name in APPLIES[fault], f"{fault} cannot happen to {operation}"
         if fault == "crash before":
-            raise Crash(operation)
+            raise self.crash(operation)
+        if fault == "interrupted":
+            raise KeyboardInterrupt
         if fault == "refused":
             raise _refused(operation)
         if fault == "stale listing":
@@ -127,7 +145,7 @@ class FaultyObjects:
             if before is None:
                 self.real.put(path, data[: len(data) // 2])
             self._record(path, before)
-            raise Crash(operation)
+            raise self.crash(operation)
         result = act()
         if fault == "applied twice":
             result = act()
@@ -138,7 +156,7 @@ class FaultyObjects:
         with self.quiet():
             self.after(operation)
         if fault == "crash after":
-            raise Crash(operation)
+            raise self.crash(operation)
         if fault == "lost acknowledgement":
             raise _refused(operation)
         return result

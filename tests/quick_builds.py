@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 from tiny_coco import small_set
 
-from pipeline import build, recipes
+from pipeline import build, planning, recipes
 from pipeline.executor import LocalExecutor
 from schemas import files, manifest, store
 from schemas.recipes import Recipe
@@ -43,6 +43,7 @@ def quicken(patch: pytest.MonkeyPatch, thin: bool = True, serial: bool = True) -
     """Makes builds deterministic and remembers pixels and encodings; thin shards hold two arrays only."""
     if serial:
         patch.setattr(store, "ThreadPoolExecutor", OneThread)
+        patch.setattr(planning, "ThreadPoolExecutor", OneThread)
     encode, make = store._encode, coco.make_shard
     encoded: dict[Any, dict[str, bytes]] = {}
     made: dict[Any, ShardContents] = {}

@@ -308,7 +308,8 @@ def test_reading_a_broken_commit(run: Run, people: Path, tmp_path: Path) -> None
         store.put_bytes(path, Store(str(people)).get_bytes(path))
     store.put_bytes(store.list_paths("commits")[0], b"{")
     refused(run("info", tmp_path / "set"), "cannot be read")
-    refused(run("plan", "squat_small", "--to", tmp_path / "set", *sets(*TINY)), "cannot be read")
+    planned = run("plan", "squat_small", "--to", tmp_path / "set", *sets(*TINY))
+    assert "0 samples in 0 shards to make" in planned.out  # the shards tell for themselves
 
 
 def test_export_without_a_format_or_a_motion(
@@ -400,7 +401,9 @@ def test_a_refusal_that_comes_again_and_again_ends_the_build(
         raise InputError("s3://x", f"failed to write shards/{job.action_key}", "Free some space")
 
     monkeypatch.setattr(produce, "produce", refusing)
-    ended = run("build", *coco(pictures), "--to", tmp_path / "set", "--engine", "local")
+    ended = run(
+        "build", *coco(pictures, "shard_samples=2"), "--to", tmp_path / "set", "--engine", "local"
+    )
     assert ended.status == 1
     assert len(tried) == 3
     (failed,) = (line for line in ended.err.splitlines() if line.startswith("failed: "))

@@ -290,7 +290,7 @@ def test_members_that_join_and_shards_that_were_lost_are_told(tmp_path: Path) ->
     url, folder = str(tmp_path / "set"), tmp_path / "coco"
     folder.mkdir()
     small_set(folder, 24)
-    recipe = photographs(folder)
+    recipe = photographs(folder, shard_samples=200)
     run(recipe, url)
     small_set(folder, 25)
     (found,) = (lines for lines in reasons(recipe, url) if lines != {"new"})

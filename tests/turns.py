@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from faulty_store import Crash, FaultyObjects, Operation
+from faulty_store import FaultyObjects, Operation
 
 
 class Turns:
@@ -12,6 +12,7 @@ class Turns:
 
     def __init__(self, store: FaultyObjects, clients: Sequence[Callable[[], Any]]) -> None:
         self._clients = clients
+        self._store = store
         self._ends: list[Any] = [None] * len(clients)
         self._free = [threading.Semaphore(0) for _ in clients]
         self._stopped = threading.Semaphore(0)
@@ -54,7 +55,7 @@ class Turns:
         assert self._free[client].acquire(timeout=60)
         try:
             self._ends[client] = self._clients[client]()
-        except BaseException as error:  # noqa: BLE001 - a failed assertion must not leave the other waiting
+        except BaseException as error:  # noqa: BLE001 (whatever it is, the other must not wait for ever)
             self._ends[client] = error
         self._stopped.release()
 
@@ -67,6 +68,6 @@ class Turns:
             self._stopped.release()
             assert self._free[client].acquire(timeout=60)
             if client in self._dead:
-                raise Crash(operation)
+                raise self._store.crash(operation)
         left = self._left[client]
         self._left[client] = None if left is None else left - 1

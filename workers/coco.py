@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas import layout
+from schemas import files, layout
 from schemas.errors import SampleRejected
 from schemas.geometry import affine_from_box, apply_affine, fit_box
 from schemas.keypoints import Visibility
@@ -30,8 +30,9 @@ from schemas.shards import (
 )
 from workers import images
 from workers.coco_index import LOWER, CocoIndex, Image, Person, load
+from workers.cutting import cut
 
-__all__ = ["CocoIndex", "inputs", "load", "make_shard", "plan", "settings"]
+__all__ = ["CocoIndex", "identify", "inputs", "load", "make_shard", "plan", "settings"]
 
 _FROM_V = np.array([Visibility.UNLABELLED, Visibility.OCCLUDED, Visibility.VISIBLE], dtype=np.uint8)
 _READ_AHEAD = 32
@@ -40,21 +41,19 @@ _READ_AHEAD = 32
 def plan(recipe: CocoRecipe, index: CocoIndex) -> list[ShardKey]:
     """Cuts the selected persons into shards whose borders depend on the images near them only.
 
-    A shard ends with an image whose hash says so once it is half full, and at the latest when it is full (an
-    image is never divided, so it may hold a few more); an added image thus changes its own shard, seldom the next.
+    Within a split, persons in the order of their images, an image never divided; see `workers.cutting`. An added image
+    changes its own shard, seldom the next.
     """
-    shards: list[ShardKey] = []
-    splits: dict[Split, list[int]] = {"train": [], "val": [], "test": []}
+    splits: dict[Split, list[tuple[int, list[int]]]] = {"train": [], "val": [], "test": []}
     for image_id, group in groupby(index.persons, key=lambda p: p.image_id):
-        split, ids = _split(recipe, image_id), [p.annotation_id for p in group]
-        members = splits[split]
-        members += ids
-        chance = 4 * len(ids) / recipe.shard_samples
-        ends = 2 * len(members) >= recipe.shard_samples and unit_hash("cut", image_id) < chance
-        if ends or len(members) >= recipe.shard_samples:
-            shards.append(_key(split, members))
-            splits[split] = []
-    shards += [_key(split, members) for split, members in splits.items() if members]
+        splits[_split(recipe, image_id)].append((image_id, [p.annotation_id for p in group]))
+    shards = []
+    for split, groups in splits.items():
+        ranks = [unit_hash("cut", image_id) for image_id, _ in groups]
+        start = 0
+        for end in cut(ranks, [len(ids) for _, ids in groups], recipe.shard_samples):
+            shards.append(_key(split, [i for _, ids in groups[start:end] for i in ids]))
+            start = end
     return shards
 
 
@@ -64,14 +63,18 @@ def inputs(index: CocoIndex, key: ShardKey) -> dict[str, str]:
     Of pictures that the index' folder has read, what was read counts.
     """
     persons = index.members(key)
-    annotations = [
-        [p.annotation_id, p.image_id, *_plain([*p.box, p.area, *p.keypoints.flat])] for p in persons
-    ]
     numbers = sorted({p.image_id for p in persons})
     return {
-        "annotations": canonical_digest(annotations),
+        "annotations": _digest(persons),
         "images": canonical_digest([_image_inputs(index, image_id) for image_id in numbers]),
     }
+
+
+def identify(index: CocoIndex) -> None:
+    """Looks at all selected persons' pictures, several at once, so that `inputs` need not wait for each."""
+    wanted = {p.image_id for p in index.persons}
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(functools.partial(_image_inputs, index), sorted(wanted)))
 
 
 def settings(recipe: CocoRecipe) -> dict[str, Any]:
@@ -117,8 +120,12 @@ def _key(split: Split, members: Sequence[int]) -> ShardKey:
     return ShardKey(source="coco", lot="persons", split=split, members=tuple(members))
 
 
-def _plain(numbers: Sequence[float]) -> list[float | None]:
-    return [float(n) if np.isfinite(n) else None for n in numbers]
+def _digest(persons: Sequence[Person]) -> str:
+    """Digests all that the annotations say of persons, bit by bit; every NaN counts as the same."""
+    ids = np.array([[p.annotation_id, p.image_id] for p in persons], "<i8")
+    numbers = np.array([[*p.box, p.area, *p.keypoints.ravel()] for p in persons], "<f8")
+    numbers[np.isnan(numbers)] = np.nan
+    return files.digest(ids.tobytes() + numbers.tobytes())
 
 
 def _image_inputs(index: CocoIndex, image_id: int) -> list[Any]:

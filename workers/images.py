@@ -6,6 +6,7 @@ is ignored, as by COCO's annotators' tools: width and height are those of the st
 
 import posixpath
 import struct
+import threading
 import zipfile
 from typing import Any
 
@@ -50,6 +51,7 @@ class Folder:
             raise InputError(url, "is no folder that can be reached", remedy)
         self._listed: dict[str, dict[str, dict[str, Any]]] = {}
         self._identities: dict[str, str] = {}
+        self._listing = threading.Lock()
 
     def read(self, name: str) -> bytes:
         """Reads one file; a failing network raises OSError, so that the engine tries again.
@@ -106,8 +108,9 @@ class Folder:
         if name in self._identities:
             return self._identities[name]
         parent, base = posixpath.split(path)
-        if parent not in self._listed:
-            self._listed[parent] = self._list(parent)
+        with self._listing:  # several ask at once; one lists
+            if parent not in self._listed:
+                self._listed[parent] = self._list(parent)
         info = self._listed[parent].get(base)
         return "" if info is None else _stamp(info)
 

@@ -86,6 +86,7 @@ def _plan_synth(recipe: SynthRecipe, url: str) -> list[Job]:
 
 def _plan_coco(recipe: CocoRecipe, url: str) -> list[Job]:
     index, document = coco.load(recipe), recipe.model_dump(mode="json")
+    coco.identify(index)
     return [
         _job(url, document, _coco_inputs(recipe, index, key), key, len(key.members))
         for key in coco.plan(recipe, index)
