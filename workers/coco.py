@@ -30,6 +30,7 @@ from schemas.shards import (
 )
 from workers import images
 from workers.coco_index import LOWER, CocoIndex, Image, Person, load
+from workers.cutting import cut
 
 __all__ = ["CocoIndex", "inputs", "load", "make_shard", "plan", "settings"]
 
@@ -40,21 +41,19 @@ _READ_AHEAD = 32
 def plan(recipe: CocoRecipe, index: CocoIndex) -> list[ShardKey]:
     """Cuts the selected persons into shards whose borders depend on the images near them only.
 
-    A shard ends with an image whose hash says so once it is half full, and at the latest when it is full (an
-    image is never divided, so it may hold a few more); an added image thus changes its own shard, seldom the next.
+    Within a split, persons in the order of their images, an image never divided; see `workers.cutting`. An added image
+    changes its own shard, seldom the next.
     """
-    shards: list[ShardKey] = []
-    splits: dict[Split, list[int]] = {"train": [], "val": [], "test": []}
+    splits: dict[Split, list[tuple[int, list[int]]]] = {"train": [], "val": [], "test": []}
     for image_id, group in groupby(index.persons, key=lambda p: p.image_id):
-        split, ids = _split(recipe, image_id), [p.annotation_id for p in group]
-        members = splits[split]
-        members += ids
-        chance = 4 * len(ids) / recipe.shard_samples
-        ends = 2 * len(members) >= recipe.shard_samples and unit_hash("cut", image_id) < chance
-        if ends or len(members) >= recipe.shard_samples:
-            shards.append(_key(split, members))
-            splits[split] = []
-    shards += [_key(split, members) for split, members in splits.items() if members]
+        splits[_split(recipe, image_id)].append((image_id, [p.annotation_id for p in group]))
+    shards = []
+    for split, groups in splits.items():
+        ranks = [unit_hash("cut", image_id) for image_id, _ in groups]
+        start = 0
+        for end in cut(ranks, [len(ids) for _, ids in groups], recipe.shard_samples):
+            shards.append(_key(split, [i for _, ids in groups[start:end] for i in ids]))
+            start = end
     return shards
 
 
