@@ -64,18 +64,18 @@ def agrees(root: bytes, receipt: ShardReceipt) -> bool:
     """
     try:
         stored = json.loads(root)["attributes"]["kineforge"]["receipt"]
-        key = stored["key"] | {"split": receipt.key.split}  # which is the manifest's matter
-        told = receipt_from_json(stored | {"key": key})
+        # A shard does not say its split: that is the recipe's matter.
+        told = receipt_from_json(stored | {"key": stored["key"] | {"split": receipt.key.split}})
     except (AttributeError, KeyError, TypeError, ValueError):
         return False
     return _told(told) == _told(receipt)
 
 
 def _told(receipt: ShardReceipt) -> dict[str, Any]:
-    """Returns what both must say; a split is the recipe's matter, so a shard may have come to another."""
+    """Returns what both must say."""
     document = receipt_to_json(receipt)
     document["digests"] = {p: d for p, d in receipt.digests.items() if p != "zarr.json"}
-    del document["key"]["split"], document["inputs"]
+    del document["inputs"]
     return document
 
 
