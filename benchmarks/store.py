@@ -98,6 +98,12 @@ def whole_command(url: str, changes: list[str], runs: int = 5) -> dict[str, floa
     return {"noop_seconds": float(np.median(wall)), "noop_cpu_seconds": float(np.median(cpu))}
 
 
+def _peak_mb() -> float:
+    """Returns this process' largest resident memory; getrusage would count its parent's at the fork, too."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000
+
+
 def _children_cpu() -> float:
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     return used.ru_utime + used.ru_stime
@@ -266,8 +272,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.noop:
         found = noop(synth_recipe(*options.set), options.noop)
-        # Linux counts in KiB.
-        found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000
+        found["peak_mb"] = _peak_mb()
         print(json.dumps(found))
         return
     with tempfile.TemporaryDirectory() as folder:
