@@ -61,7 +61,7 @@ def test_a_quick_look_sees_sizes(url: str) -> None:
     Store(url).put_bytes(path, Store(url).get_bytes(path)[:-1])
     (fault,) = verify.verify(url, quick=True)
     assert fault.path == f"shards/{key}"
-    assert "holds 100 bytes, but 101 were written" in fault.problem
+    assert "holds 101 bytes, but 102 were written" in fault.problem
 
 
 def test_older_states_are_verified_by_their_reference(url: str) -> None:
