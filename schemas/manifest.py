@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -201,7 +201,7 @@ def read_commit(url: str, number: int) -> Commit:
         InputError: it is not there, or is none.
     """
     path = commit_path(number)
-    with _readable(url, path):
+    with readable(url, path):
         data = json.loads(Store(url).get_bytes(path))
         return Commit(
             number=int(data["number"]),
@@ -225,36 +225,13 @@ def read_shards(url: str, dataset_id: str) -> tuple[ShardReceipt, ...]:
     Raises:
         InputError: it is not there, or is none, or is not what its name says.
     """
-    with _readable(url, f"manifests/{dataset_id}"):
+    with readable(url, f"manifests/{dataset_id}"):
         path = manifest_path(dataset_id)
         table = pq.read_table(io.BytesIO(Store(url).get_bytes(path)))
         receipts = tuple(receipt_from_json(json.loads(r)) for r in table["receipt"].to_pylist())
         if identity_of(receipts) != dataset_id:
             raise ValueError("its content is not what its name says")
         return receipts
-
-
-class Named(NamedTuple):
-    """What a manifest says of one shard, without its receipt."""
-
-    action_key: str
-    digest: str
-    skeleton: str
-
-
-def read_names(url: str, dataset_id: str) -> list[Named]:
-    """Reads which shards a manifest names: a small part of it, checked against its name all the same.
-
-    Raises:
-        InputError: it is not there, or is none, or is not what its name says.
-    """
-    with _readable(url, f"manifests/{dataset_id}"):
-        data = Store(url).get_bytes(manifest_path(dataset_id))
-        table = pq.read_table(io.BytesIO(data), columns=list(Named._fields))
-        names = [Named(*row.values()) for row in table.select(Named._fields).to_pylist()]
-        if canonical_digest(sorted([n.action_key, n.digest] for n in names)) != dataset_id:
-            raise ValueError("its content is not what its name says")
-        return names
 
 
 def manifest_path(dataset_id: str) -> str:
@@ -265,7 +242,8 @@ def manifest_path(dataset_id: str) -> str:
 
 
 @contextmanager
-def _readable(url: str, path: str) -> Iterator[None]:
+def readable(url: str, path: str) -> Iterator[None]:
+    """Turns whatever a broken document raises into one paragraph that names it."""
     try:
         yield
     except (KeyError, TypeError, ValueError, FileNotFoundError, pa.ArrowException) as error:
@@ -398,22 +376,14 @@ def tool_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _TOOLS}
 
 
-def is_consistent(dataset: Dataset) -> bool:
-    """Says whether the columns of a manifest, which other tools read, tell what its receipts tell."""
-    path = manifest_path(dataset.dataset_id)
-    with _readable(dataset.url, path):
-        table = pq.read_table(io.BytesIO(dataset.store.get_bytes(path)))
-        return bool(table.to_pylist() == _records(dataset.shards))
-
-
 def _parquet(rows: Sequence[ShardReceipt]) -> bytes:
     sink = io.BytesIO()
-    table = pa.Table.from_pylist(_records(rows), schema=_SCHEMA)
-    pq.write_table(table, sink, compression="zstd")
+    pq.write_table(pa.Table.from_pylist(records(rows), schema=_SCHEMA), sink, compression="zstd")
     return sink.getvalue()
 
 
-def _records(rows: Iterable[ShardReceipt]) -> list[dict[str, Any]]:
+def records(rows: Iterable[ShardReceipt]) -> list[dict[str, Any]]:
+    """Returns the rows of a manifest."""
     return [
         {
             "action_key": r.action_key,
