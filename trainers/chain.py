@@ -1,7 +1,7 @@
 """Poses the bodies from the arguments of the joints' axes, and takes gradients back, a whole batch at once.
 
 Dims: n = batch, always last, and vectors' components first, so that products are passes over long runs; b = body,
-t = turning body, s = slide, v = vector, p = point (joint centres, then markers), e = argument (trainers/structure.py
+t = turning body, s = slide, v = vector, p = point (joint centres, then markers), e = argument (trainers/constants.py
 says what these are). Units m and rad; ground frame unless named.
 
 Backward does not retrace the chain. The gradient at a point is a force on it. What a joint feels is the sum over all
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from trainers.structure import Lines, Structure
+from trainers.constants import Lines, Structure
 
 
 class Angles(NamedTuple):

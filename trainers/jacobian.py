@@ -19,6 +19,7 @@ from torch import Tensor
 
 from schemas.formulas import Formula, evaluate
 from trainers.chain import axes, pose
+from trainers.constants import Couplers, Curves, Structure
 from trainers.skeletal import (
     arguments,
     scales_of,
@@ -28,7 +29,6 @@ from trainers.skeletal import (
     sort_points,
     values,
 )
-from trainers.structure import Couplers, Curves, Structure
 
 
 class Rule(NamedTuple):

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from schemas.errors import InputError
 from schemas.skeleton import Axis, SkeletonSpec
+from trainers.constants import Couplers, Structure
 from trainers.jacobian import Movers, motion, movers_of, point_jacobian
 from trainers.skeletal import forward_kinematics
-from trainers.structure import Couplers, Structure, couplers_of, straight, structure_of
+from trainers.structure import couplers_of, straight, structure_of
 
 _QUARTERS = (0.0, np.pi / 2, np.pi, -np.pi / 2)
 _TURNS = (_QUARTERS, (0.0, 0.7, -0.7), _QUARTERS)

@@ -5,7 +5,7 @@ ground frame. The model is that of schemas/skeleton.py:
 
     T_P_from_B = T_P_from_F · [R1 R2 R3 | Σ axis_i · value_i] · inverse(T_B_from_M)
 
-The constants are in trainers/structure.py, the products down the tree and the gradients back up in trainers/chain.py.
+The constants are in trainers/constants.py, the products down the tree and the gradients back up in trainers/chain.py.
 Here coordinates become the arguments of the axes.
 """
 
@@ -19,8 +19,9 @@ from schemas.errors import InputError
 from schemas.formulas import evaluate
 from schemas.skeleton import SkeletonSpec
 from trainers.chain import Chain, line_values
+from trainers.constants import Curves, Structure
 from trainers.shapes import local_transforms, product
-from trainers.structure import Curves, Structure, structure_of
+from trainers.structure import structure_of
 
 
 class Kinematics(NamedTuple):
