@@ -15,7 +15,8 @@ from torch import Tensor
 from schemas.errors import InputError
 from schemas.skeleton import SkeletonSpec
 from trainers.inverse import Solution, inverse_kinematics
-from trainers.jacobian import motion, normal_equations, point_jacobian
+from trainers.jacobian import motion, point_jacobian
+from trainers.normal import normal_equations
 from trainers.problem import Problem, problem_of, read_angles
 from trainers.skeletal import Kinematics, forward_kinematics
 from trainers.targets import Targets

@@ -10,8 +10,8 @@ Cholesky factorisation solves exactly in one pass over the frames: O(n u³) and 
 import torch
 from torch import Tensor
 
-from trainers.jacobian import Normal
 from trainers.levenberg import Evaluate, Minimum
+from trainers.normal import Normal
 
 Bounds = tuple[Tensor, Tensor]
 _START, _MOST = 1e-3, 1e9

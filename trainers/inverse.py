@@ -19,8 +19,9 @@ from torch import Tensor
 
 from schemas.errors import InputError
 from trainers.clip import smooth, spread, unwrap
-from trainers.jacobian import Normal, couple
+from trainers.jacobian import couple
 from trainers.levenberg import Minimum, minimise
+from trainers.normal import Normal
 from trainers.problem import Problem
 from trainers.skeletal import forward_kinematics
 from trainers.targets import Points, Targets, read_start, read_targets

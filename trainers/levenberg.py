@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from trainers.jacobian import Normal
+from trainers.normal import Normal
 
 Evaluate = Callable[[Tensor, Tensor], Normal]
 """From unknowns (k, u) and the problems (k) that they belong to."""

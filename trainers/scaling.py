@@ -21,8 +21,9 @@ from torch import Tensor
 from schemas.errors import InputError
 from schemas.skeleton import SkeletonSpec
 from trainers.inverse import inverse_kinematics
-from trainers.jacobian import Normal, couple, motion, point_jacobian
+from trainers.jacobian import couple, motion, point_jacobian
 from trainers.levenberg import minimise
+from trainers.normal import Normal
 from trainers.problem import Problem, problem_of
 from trainers.readout import side_and_base
 from trainers.targets import Points, Targets, read_targets

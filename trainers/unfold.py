@@ -11,8 +11,9 @@ splines, translations and couplers keep theirs.
 import torch
 from torch import Tensor
 
-from trainers.jacobian import Normal, motion, normal_equations
+from trainers.jacobian import motion
 from trainers.levenberg import minimise
+from trainers.normal import Normal, normal_equations
 from trainers.problem import Problem, read_angles
 from trainers.skeletal import forward_kinematics
 from trainers.targets import Points
