@@ -1,9 +1,9 @@
 """The normal equations of weighted points, as inverse kinematics solves them, without a Jacobian.
 
-Dims: n = sample, u = unknown, e = pair of a joint and an unknown that moves it, p = point. Units m and rad; ground frame.
+Dims: n = sample, u = unknown, e = pair of a joint and an unknown that moves it, p = point. m and rad; ground frame.
 
-A pair moves everything beyond its joint as one rigid body (trainers/jacobian.py), by a twist (w, v) that gives a point p
-the velocity v + w x p. So the Gauss-Newton matrix is the mass matrix of a linkage whose only masses are the weighted
+A pair moves everything beyond its joint as one rigid body (trainers/jacobian.py), by a twist (w, v) that gives a point
+p the velocity v + w x p. So the Gauss-Newton matrix is the mass matrix of a linkage whose only masses are the weighted
 points, and the composite rigid body algorithm (Featherstone, Rigid Body Dynamics Algorithms, 2008, ch. 6) makes it from
 ten moments per joint.
 """
