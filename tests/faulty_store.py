@@ -84,6 +84,10 @@ class FaultyObjects:
         self._dead.add(threading.get_ident())
         return Crash(operation)
 
+    def catch_up(self) -> None:
+        """Lets listings show all that was written so far, whatever the lag."""
+        self._writes.clear()
+
     def alive(self) -> None:
         """Lets the next client begin, after a crash."""
         self._dead.clear()
@@ -179,7 +183,7 @@ class FaultyObjects:
 
     def _stale(self, prefix: str, lag: int) -> list[Found]:
         found = {f.path: f for f in self.real.listing(prefix)}
-        for path, before in reversed(self._writes[len(self._writes) - lag :]):
+        for path, before in reversed(self._writes[max(0, len(self._writes) - lag) :]):
             found.pop(path, None)
             if before is not None and path.startswith(f"{prefix}/" if prefix else ""):
                 found[path] = before

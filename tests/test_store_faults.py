@@ -1,4 +1,4 @@
-"""Stores that are busy, slow, full, refuse or lose answers: a build gets through, or says in a paragraph why not."""
+"""Stores that are busy, slow, full, refuse or lose answers: builds get through, or say in a paragraph why not."""
 
 import itertools
 import resource

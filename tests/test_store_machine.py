@@ -31,7 +31,7 @@ from schemas.store import Store
 
 FULL = os.environ.get("KINEFORGE_STORE_MACHINE") == "full"
 """The long profile: 200 examples of 75 steps; else what fits into a test run."""
-EXAMPLES, STEPS = (200, 75) if FULL else (40, 30)
+EXAMPLES, STEPS = (200, 75) if FULL else (60, 40)
 _numbers = itertools.count()
 _folder = tempfile.TemporaryDirectory()
 RECIPES = ((3, ""), (3, "image_px=72"), (4, ""), (5, ""), (5, "name=other"))
@@ -95,8 +95,9 @@ class StoreMachine(RuleBasedStateMachine):
 
         def meet(operation: Any) -> None:
             fits = operation.name in ("put", "create") if writes else True
-            # A torn commit would need a person, or another commit on top: exhausted elsewhere.
-            fits = fits and not (fault == "torn" and operation.path.startswith("commits/"))
+            # gc refuses to guess what a torn commit or a torn young lease names: a person must look.
+            guarded = operation.path.startswith(("commits/", "builds/"))
+            fits = fits and not (fault == "torn" and guarded)
             if operation.number >= reached and fits and not self.store.faults:
                 self.store.faults = {operation.number: kinds.get(fault, fault)}  # type: ignore[dict-item]
 
@@ -153,6 +154,8 @@ class StoreMachine(RuleBasedStateMachine):
         if build_first:
             self.build()
         sweep.sweep(self.url, policy, found)
+        # What is relied on: by the end of a grace period, which is none here, listings have caught up.
+        self.store.catch_up()
         numbers = set(manifest.commit_numbers(self.url))
         complete = [n for n, (_, whole) in sorted(self.states.items()) if whole]
         kept = set(self.tags.values()) | {n for n in self.states if n >= max(complete, default=0)}
@@ -208,7 +211,7 @@ def test_any_history_ends_as_the_dictionary_says(monkeypatch: pytest.MonkeyPatch
         stateful_step_count=STEPS,
         deadline=None,
         derandomize=not FULL,
-        phases=[Phase.explicit, Phase.generate, Phase.shrink],
+        phases=[Phase.explicit, Phase.generate],
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(StoreMachine, settings=chosen)  # type: ignore[no-untyped-call]
