@@ -1,40 +1,35 @@
-"""What comes from a stranger's URL never runs, never leads out of the dataset, is refused before it is allocated."""
+"""What comes from a stranger's URL never runs and never leads out of the dataset; what we never write is refused."""
 
-import io
 import json
-import resource
-import struct
-import subprocess
-import sys
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import tiny_crops
+from strangers import (
+    DEEP,
+    MAX_SIDE,
+    edit,
+    forge_commit,
+    forge_manifest,
+    jpeg_of,
+    parquet,
+    put,
+    raw_frame,
+    read,
+    receipts,
+    shard_of,
+    stream,
+)
 
 from pipeline import recipes
 from schemas import manifest, untrusted
 from schemas.errors import InputError, SampleRejected
 from schemas.manifest import commit_path, manifest_path
 from schemas.store import Store
-from schemas.training import Streaming
-from trainers import backbones
-from trainers.corpus import open_corpus
-from trainers.data import SampleStream
-from workers import images, osim, photos
-
-HEX = "f" * 64
-BOMB_MB = 1000
-ARCHIVED_MB = 400
-MAX_SIDE = 65500
-"""Of a picture, in libjpeg."""
-GROWTH_MB = 200
-DEEP = b'{"a":' * 100_000
+from workers import images, osim
 
 
 @pytest.fixture
@@ -43,316 +38,6 @@ def url(tmp_path: Path) -> str:
     place = str(tmp_path / "set")
     tiny_crops.publish(place, {"train": [3]})
     return place
-
-
-def shard_of(url: str) -> str:
-    return sorted(Store(url).action_keys())[0]
-
-
-def read(url: str, *names: str) -> None:
-    Store(url).read_arrays(shard_of(url), names or ("image", "image_offset", "keypoints"))
-
-
-def edit(url: str, array: str, **changes: Any) -> None:
-    """Rewrites what a shard's metadata say of one array."""
-    path = f"shards/{shard_of(url)}/zarr.json"
-    root = json.loads(Store(url).get_bytes(path))
-    root["consolidated_metadata"]["metadata"][array] |= changes
-    Store(url).put_bytes(path, json.dumps(root).encode())
-
-
-def put(url: str, path: str, data: bytes) -> None:
-    """Writes past the guards, as whoever owns the server can."""
-    place = Path(url, path)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_bytes(data)
-
-
-def forge_commit(url: str, **changes: Any) -> None:
-    document = json.loads(Store(url).get_bytes(commit_path(0)))
-    put(url, commit_path(0), json.dumps(document | changes).encode())
-
-
-def forge_manifest(url: str, data: bytes) -> None:
-    forge_commit(url, dataset_id=HEX)
-    put(url, manifest_path(HEX), data)
-
-
-def receipts(url: str) -> list[dict[str, Any]]:
-    return [manifest.receipt_to_json(r) for r in manifest.open_dataset(url).shards]
-
-
-def parquet(texts: list[str], **options: Any) -> bytes:
-    sink = io.BytesIO()
-    settings = {"compression": "zstd", "use_dictionary": False} | options
-    pq.write_table(pa.table({"receipt": pa.array(texts, pa.string())}), sink, **settings)
-    return sink.getvalue()
-
-
-def zstd_zeros(size: int, announced: int | None) -> bytes:
-    """Makes a frame of zeros by hand, 4 bytes for each 128 kB (RFC 8878: blocks of type RLE)."""
-    head = b"\x28\xb5\x2f\xfd"
-    head += b"\x00\x38" if announced is None else b"\xc0\x38" + announced.to_bytes(8, "little")
-    blocks, step = [], 2**17
-    for start in range(0, size, step):
-        count = min(step, size - start)
-        word = count << 3 | 1 << 1 | int(start + count == size)
-        blocks.append(word.to_bytes(3, "little") + b"\x00")
-    return head + b"".join(blocks)
-
-
-def jpeg_of(width: int, height: int) -> bytes:
-    """Makes a JPEG of a few hundred bytes whose header announces that size."""
-    data = bytearray(images.encode(np.zeros((16, 16, 3), np.uint8), 50))
-    place = data.index(b"\xff\xc0") + 5
-    data[place : place + 4] = struct.pack(">HH", height, width)
-    return bytes(data)
-
-
-def stream(url: str) -> None:
-    """Reads every sample as training does."""
-    corpus = open_corpus([manifest.open_dataset(url)], "train")
-    options = Streaming(threads=1)
-    batches = SampleStream(corpus=corpus, arrays=("box",), batch=1, seed=0, options=options)
-    for _ in batches.batches(0, lambda batch: batch):
-        pass
-
-
-# Bombs: each is laid out here and set off in a process of its own, whose memory is watched.
-
-
-def _huge_commit(folder: Path, url: str) -> None:
-    with Path(url, commit_path(0)).open("r+b") as file:
-        file.truncate(BOMB_MB * 2**20)
-
-
-def _huge_label(folder: Path, url: str) -> None:
-    with Path(url, "shards", shard_of(url), "keypoints/c/0/0/0").open("r+b") as file:
-        file.truncate(BOMB_MB * 2**20)
-
-
-def _zstd(announced: int | None) -> Callable[[Path, str], None]:
-    def lay(folder: Path, url: str) -> None:
-        data = zstd_zeros(BOMB_MB * 2**20, announced)
-        put(url, f"shards/{shard_of(url)}/keypoints/c/0/0/0", data)
-
-    return lay
-
-
-def _absurd_rows(folder: Path, url: str) -> None:
-    rows = 2**20
-    grid = {"name": "regular", "configuration": {"chunk_shape": [rows, 17, 3]}}
-    edit(url, "keypoints_cam", shape=[rows, 17, 3], chunk_grid=grid)
-    size = rows * 17 * 3 * 4
-    put(url, f"shards/{shard_of(url)}/keypoints_cam/c/0/0/0", zstd_zeros(size, size))
-    edit(url, "image_offset", shape=[2**62])
-
-
-def _parquet_zeros(folder: Path, url: str) -> None:
-    """Ordinary pages that unpack a thousandfold."""
-    document = receipts(url)[0]
-    document["key"]["members"] = [0] * 2_000_000
-    forge_manifest(url, parquet([json.dumps(document)] * 100))
-
-
-def _parquet_dictionary(folder: Path, url: str) -> None:
-    """One long text, named a hundred times by its number."""
-    document = receipts(url)[0]
-    document["quarantine"] = [{"sample": "s", "reason": "x" * 10 * 2**20, "detail": ""}]
-    forge_manifest(url, parquet([json.dumps(document)] * 100, use_dictionary=True))
-
-
-def _parquet_prefixes(folder: Path, url: str) -> None:
-    """One long text, of which every other repeats the beginning."""
-    document = receipts(url)[0]
-    document["quarantine"] = [{"sample": "s", "reason": "x" * 10 * 2**20, "detail": ""}]
-    data = parquet([json.dumps(document)] * 100, column_encoding={"receipt": "DELTA_BYTE_ARRAY"})
-    forge_manifest(url, data)
-
-
-def _json_members(folder: Path, url: str) -> None:
-    document = receipts(url)[0]
-    document["key"]["members"] = list(range(3_000_000))
-    forge_manifest(url, parquet([json.dumps(document)]))
-
-
-def _jpeg(folder: Path, url: str) -> None:
-    data = jpeg_of(MAX_SIDE, MAX_SIDE)
-    flat = data * 3
-    grid = {"name": "regular", "configuration": {"chunk_shape": [len(flat)]}}
-    edit(url, "image", shape=[len(flat)], chunk_grid=grid)
-    base = f"shards/{shard_of(url)}"
-    put(url, f"{base}/image/c/0", flat)
-    offsets = np.arange(4, dtype="<u4") * len(data)
-    put(url, f"{base}/image_offset/c/0", raw_frame(offsets.tobytes()))
-
-
-def raw_frame(data: bytes) -> bytes:
-    """Makes a zstd frame of one uncompressed block (RFC 8878)."""
-    head = b"\x28\xb5\x2f\xfd\xe0" + len(data).to_bytes(8, "little")
-    return head + (len(data) << 3 | 1).to_bytes(3, "little") + data
-
-
-def _archive(name: str, megabytes: int) -> Callable[[Path, str], None]:
-    def lay(folder: Path, url: str) -> None:
-        with (
-            zipfile.ZipFile(folder / "a.zip", "w", zipfile.ZIP_DEFLATED) as archive,
-            archive.open(name, "w", force_zip64=True) as member,
-        ):
-            for _ in range(megabytes):
-                member.write(bytes(2**20))
-
-    return lay
-
-
-def _aliases(folder: Path, url: str) -> None:
-    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
-    lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 12)]
-    (folder / "r.yaml").write_text("\n".join(lines))
-
-
-def _safetensors(header: bytes) -> Callable[[Path, str], None]:
-    def lay(folder: Path, url: str) -> None:
-        (folder / "w.safetensors").write_bytes(header)
-
-    return lay
-
-
-def _with_length(document: dict[str, Any]) -> bytes:
-    text = json.dumps(document).encode()
-    return len(text).to_bytes(8, "little") + text
-
-
-def _open(folder: Path, url: str) -> None:
-    manifest.open_dataset(url)
-
-
-def _read(folder: Path, url: str) -> None:
-    read(url, "image_offset", "keypoints")
-
-
-def _read_rows(folder: Path, url: str) -> None:
-    read(url, "image_offset", "keypoints_cam")
-
-
-def _stream(folder: Path, url: str) -> None:
-    stream(url)
-
-
-def _recipe(folder: Path, url: str) -> None:
-    recipes.load(str(folder / "r.yaml"), [])
-
-
-def _recipe_in_archive(folder: Path, url: str) -> None:
-    recipes.load(f"zip://r.yaml::{folder}/a.zip", [])
-
-
-def _model_in_archive(folder: Path, url: str) -> None:
-    osim.read_model(f"zip://m.osim::{folder}/a.zip")
-
-
-def _picture_in_archive(folder: Path, url: str) -> None:
-    try:
-        images.Folder(f"zip://::{folder}/a.zip").read("p.jpg")
-    except SampleRejected as error:
-        raise InputError(error.reason, error.detail, "") from error
-
-
-def _weights(folder: Path, url: str) -> None:
-    backbones.make_backbone("resnet18", str(folder / "w.safetensors"))
-
-
-def _photo(folder: Path, url: str) -> None:
-    photos.sample_photo(str(folder / "photos"), np.random.default_rng(0))
-
-
-def _lay_photo(folder: Path, url: str) -> None:
-    (folder / "photos").mkdir()
-    (folder / "photos" / "a.jpg").write_bytes(jpeg_of(MAX_SIDE, MAX_SIDE))
-
-
-_FLOAT = {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}
-BOMBS: dict[str, tuple[Callable[[Path, str], None], Callable[[Path, str], None], str]] = {
-    "commit of 1 GB": (_huge_commit, _open, "more than the"),
-    "labels of 1 GB": (_huge_label, _read, "more than the"),
-    "zstd that says so": (_zstd(BOMB_MB * 2**20), _read, "would unpack to"),
-    "zstd that does not": (_zstd(None), _read, "would unpack to None"),
-    "zstd that lies": (_zstd(3 * 17 * 2 * 4), _read, "cannot be unpacked"),
-    "rows": (_absurd_rows, _read_rows, "absurd shape"),
-    "parquet, zeros": (_parquet_zeros, _open, "that would unpack to"),
-    "parquet, dictionary": (_parquet_dictionary, _open, "not stored plainly"),
-    "parquet, prefixes": (_parquet_prefixes, _open, "not stored plainly"),
-    "members": (_json_members, _open, "JSON of"),
-    "jpeg": (_jpeg, _stream, "65500 x 65500"),
-    "photo": (_lay_photo, _photo, "none of its 1"),
-    "yaml aliases": (_aliases, _recipe, "fewer aliases"),
-    "recipe in an archive": (_archive("r.yaml", ARCHIVED_MB), _recipe_in_archive, "is larger than"),
-    "model in an archive": (_archive("m.osim", ARCHIVED_MB), _model_in_archive, "is larger than"),
-    "picture in an archive": (_archive("p.jpg", ARCHIVED_MB), _picture_in_archive, "has more than"),
-    "weights' header": (_safetensors((2**60).to_bytes(8, "little")), _weights, "holds no weights"),
-    "weights' shape": (_safetensors(_with_length({"a": _FLOAT})), _weights, "holds no weights"),
-}
-
-
-def _peak_mb() -> float:
-    """Returns this process' largest resident memory; getrusage would count its parent's at the fork, too."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000
-
-
-def set_off(folder: str) -> None:
-    """Runs in a process of its own: prints each refusal and by how many MB all so far let the peak of memory grow."""
-    images.decode(images.encode(np.zeros((8, 8, 3), np.uint8), 50))
-    # Should a guard be missing, the machine that runs the tests survives it.
-    resource.setrlimit(resource.RLIMIT_AS, (8 * 2**30, 8 * 2**30))
-    found, before = {}, _peak_mb()
-    for number, (name, (_, open_it, _)) in enumerate(BOMBS.items()):
-        refusal = "accepted"
-        try:
-            open_it(Path(folder, str(number)), f"{folder}/{number}/set")
-        except InputError as error:
-            refusal = str(error)
-        except Exception as error:  # noqa: BLE001 whatever came instead of the refusal is what the test shows
-            refusal = f"not refused: {error!r}"
-        grown = _peak_mb() - before
-        found[name] = (refusal, grown)
-    sys.stdout.write(json.dumps(found))
-
-
-@pytest.fixture(scope="module")
-def explosions(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, float]]:
-    """Returns what each bomb was answered, and what it cost in MB."""
-    folder = tmp_path_factory.mktemp("bombs")
-    for number, (lay, _, _) in enumerate(BOMBS.values()):
-        (folder / str(number)).mkdir()
-        place = f"{folder}/{number}/set"
-        tiny_crops.publish(place, {"train": [3]})
-        lay(folder / str(number), place)
-    program = (
-        "import sys; sys.path[:0] = ['.', 'tests'];"
-        f"import test_trust; test_trust.set_off({str(folder)!r})"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        cwd=Path(__file__).parents[1],
-    )
-    assert done.stdout, done.stderr
-    found: dict[str, tuple[str, float]] = json.loads(done.stdout)
-    return found
-
-
-@pytest.mark.parametrize("name", BOMBS)
-def test_a_bomb_is_refused_in_little_memory(
-    name: str, explosions: dict[str, tuple[str, float]]
-) -> None:
-    refusal, grown = explosions[name]
-    assert BOMBS[name][2] in refusal
-    assert grown < GROWTH_MB
-
-
-# What would run code, or lead out of the dataset.
 
 
 @pytest.mark.parametrize("tag", ["!!python/object/apply:os.system", "!!python/name:os.system"])
