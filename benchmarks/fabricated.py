@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from pipeline import build
-from schemas import layout, manifest
+from schemas import files, layout, manifest
 from schemas.recipes import SynthRecipe
 from schemas.shards import ShardContents, ShardReceipt
 from schemas.store import Store
@@ -17,6 +17,8 @@ from workers import images, osim, produce, quality, synth
 
 LOTS = {"squat": 48, "poses": 16}
 """Frames per subject of the lots of `squat_small`."""
+PERSONS = 5
+"""In each fabricated picture."""
 
 
 def words(shards: int, samples_per_shard: int) -> list[str]:
@@ -48,8 +50,10 @@ def fabricate(recipe: SynthRecipe, url: str, *, whole: bool) -> manifest.Dataset
             root = store.get_bytes(f"shards/{job.action_key}/zarr.json")
             continue
         store.put_bytes(f"shards/{job.action_key}/zarr.json", root)
+        # Digests of their own: they are what a manifest mostly consists of once it is compressed.
+        own = {p: files.digest(f"{job.action_key}{p}".encode()) for p in receipts[0].digests}
         same = dataclasses.replace(receipts[0], key=job.key, action_key=job.action_key)
-        receipts.append(dataclasses.replace(same, rows=job.samples))
+        receipts.append(dataclasses.replace(same, rows=job.samples, digests=own))
     return manifest.publish(url, recipe.model_dump(mode="json"), receipts)
 
 
@@ -64,7 +68,7 @@ def _noise(rows: int, sizes: layout.Sizes, skeleton: str) -> ShardContents:
 
 
 def coco_folder(folder: Path, image_ids: list[int]) -> None:
-    """Lays out one tiny picture per id with two persons in each, over what is there already."""
+    """Lays out one tiny picture per id with `PERSONS` in each, over what is there already."""
     folder.mkdir(parents=True, exist_ok=True)
     jpeg = images.encode(np.zeros((16, 16, 3), np.uint8), 50)
     for image_id in image_ids:
@@ -83,9 +87,9 @@ def coco_folder(folder: Path, image_ids: list[int]) -> None:
 
 def _persons(image_ids: list[int]) -> Iterator[dict[str, Any]]:
     for image_id in image_ids:
-        for number in range(2):
+        for number in range(PERSONS):
             yield {
-                "id": 2 * image_id + number,
+                "id": PERSONS * image_id + number,
                 "image_id": image_id,
                 "category_id": 1,
                 "bbox": [0, 0, 16, 16],

@@ -10,6 +10,7 @@ from typing import Any
 from schemas import manifest
 from schemas.errors import InputError
 from schemas.manifest import Commit, Dataset
+from schemas.manifest_checks import read_names
 from schemas.shards import ShardReceipt, changed_inputs
 from schemas.store import Store
 
@@ -54,7 +55,7 @@ def history(url: str) -> list[Entry]:
 def _names(url: str, dataset_id: str) -> set[tuple[str, str]] | None:
     if not Store(url).list_paths("manifests").count(manifest.manifest_path(dataset_id)):
         return None
-    return {(name.action_key, name.digest) for name in manifest.read_names(url, dataset_id)}
+    return {(name.action_key, name.digest) for name in read_names(url, dataset_id)}
 
 
 def tags(url: str) -> dict[str, int]:

@@ -63,17 +63,19 @@ def agrees(root: bytes, receipt: ShardReceipt) -> bool:
     The dataset id covers roots alone, so what a manifest says beyond them holds only if they say it too.
     """
     try:
-        told = receipt_from_json(json.loads(root)["attributes"]["kineforge"]["receipt"])
+        stored = json.loads(root)["attributes"]["kineforge"]["receipt"]
+        # A shard does not say its split: that is the recipe's matter.
+        told = receipt_from_json(stored | {"key": stored["key"] | {"split": receipt.key.split}})
     except (AttributeError, KeyError, TypeError, ValueError):
         return False
     return _told(told) == _told(receipt)
 
 
 def _told(receipt: ShardReceipt) -> dict[str, Any]:
-    """Returns what both must say; a split is the recipe's matter, so a shard may have come to another."""
+    """Returns what both must say."""
     document = receipt_to_json(receipt)
     document["digests"] = {p: d for p, d in receipt.digests.items() if p != "zarr.json"}
-    del document["key"]["split"], document["inputs"]
+    del document["inputs"]
     return document
 
 

@@ -22,6 +22,7 @@ from pipeline.inventory import Progress
 from schemas import leases, manifest
 from schemas.errors import InputError
 from schemas.manifest import Commit
+from schemas.manifest_checks import read_names
 from schemas.objects import Found
 from schemas.store import Store
 
@@ -139,7 +140,7 @@ def _mark(url: str, policy: Policy, now: datetime) -> _Marks:
     skeletons: set[str] = set()
     manifests = {commit.dataset_id for commit in kept}
     for dataset_id in sorted(manifests):
-        for named in manifest.read_names(url, dataset_id):
+        for named in read_names(url, dataset_id):
             shards.add(named.action_key)
             skeletons.add(named.skeleton)
     return _Marks(

@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
@@ -190,11 +190,13 @@ def _gc(options: argparse.Namespace) -> int:
         print(json.dumps(_gc_json(found, swept), indent=1))
         return 0
     shown = found.doomed if swept is None else swept.removed
-    for doomed in shown:
-        print(f"{doomed.kind} {doomed.name} ({doomed.bytes} bytes)")
+    for doomed in shown[:_SHOWN]:
+        print(f"{doomed.kind} {doomed.name.split('/')[-1]} ({doomed.bytes} bytes)")
+    if len(shown) > _SHOWN:
+        print(f"and {len(shown) - _SHOWN} more (--json names them)")
     size = sum(doomed.bytes for doomed in shown)
     lines = [
-        f"{'would delete' if swept is None else 'deleted'} {_count(len(shown), 'object')}, {size / 1e6:.1f} MB",
+        f"{'would delete' if swept is None else 'deleted'} {_kinds(shown)}, {size / 1e6:.1f} MB",
         f"kept {_count(len(found.commits), 'commit')}, {_count(found.shards, 'shard')}",
         f"{_count(found.young, 'stray shard')} younger than {options.grace_hours:g} h",
         f"{_count(found.builds, 'build')} running",
@@ -205,6 +207,11 @@ def _gc(options: argparse.Namespace) -> int:
     if not swept and shown:
         print("nothing was deleted; add --yes to delete")
     return 0
+
+
+def _kinds(doomed: Sequence[sweep.Doomed]) -> str:
+    counts = Counter(each.kind for each in doomed)
+    return ", ".join(_count(number, kind) for kind, number in counts.items()) or "nothing"
 
 
 def _gc_json(found: sweep.Survey, swept: sweep.Swept | None) -> dict[str, Any]:

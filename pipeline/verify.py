@@ -9,6 +9,7 @@ from pipeline.inventory import Progress
 from schemas import files, leases, manifest
 from schemas.errors import InputError
 from schemas.manifest import Dataset
+from schemas.manifest_checks import is_consistent
 from schemas.shards import ShardReceipt
 from schemas.skeleton import SkeletonSpec
 from schemas.store import Store
@@ -55,7 +56,7 @@ def verify(url: str, *, quick: bool = False, progress: Progress | None = None) -
 def _open(url: str) -> Dataset | Fault:
     try:
         dataset = manifest.open_dataset(url)
-        if manifest.is_consistent(dataset):
+        if is_consistent(dataset):
             return dataset
         path, problem = dataset.dataset_id, "contradicts itself"
     except InputError as error:

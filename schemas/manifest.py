@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -27,7 +27,7 @@ from schemas.statistics import Statistics, total
 from schemas.store import Store
 
 log = logging.getLogger(__name__)
-_LIMITS: Any = {"thrift_string_size_limit": 2**20, "thrift_container_size_limit": 2**20}
+PARQUET_LIMITS: Any = {"thrift_string_size_limit": 2**20, "thrift_container_size_limit": 2**20}
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _COMMIT = re.compile(r"commits/(\d{20})\.json")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -238,7 +238,7 @@ def read_commit(url: str, number: int) -> Commit:
         InputError: it is not there, or is none.
     """
     path = commit_path(number)
-    with _readable(url, path):
+    with readable(url, path):
         data = untrusted.json_object(Store(url).get_bytes(path))
         if data["number"] != number:
             raise ValueError(f"its number is {data['number']!r:.40}")
@@ -264,7 +264,7 @@ def read_shards(url: str, dataset_id: str) -> tuple[ShardReceipt, ...]:
     Raises:
         InputError: it is not there, or is none, or is not what its name says.
     """
-    with _readable(url, f"manifests/{dataset_id}"):
+    with readable(url, f"manifests/{dataset_id}"):
         data = Store(url).get_bytes(manifest_path(dataset_id))
         receipts = tuple(receipt_from_json(untrusted.json_object(t)) for t in _receipt_texts(data))
         if identity_of(receipts) != dataset_id:
@@ -272,34 +272,10 @@ def read_shards(url: str, dataset_id: str) -> tuple[ShardReceipt, ...]:
         return receipts
 
 
-class Named(NamedTuple):
-    """What a manifest says of one shard, without its receipt."""
-
-    action_key: str
-    split: str
-    digest: str
-    skeleton: str
-
-
-def read_names(url: str, dataset_id: str) -> list[Named]:
-    """Reads which shards a manifest names: a small part of it, checked against its name all the same.
-
-    Raises:
-        InputError: it is not there, or is none, or is not what its name says.
-    """
-    with _readable(url, f"manifests/{dataset_id}"):
-        data = Store(url).get_bytes(manifest_path(dataset_id))
-        table = pq.ParquetFile(pa.BufferReader(data), **_LIMITS).read(list(Named._fields))
-        names = [Named(*row.values()) for row in table.select(Named._fields).to_pylist()]
-        if canonical_digest(sorted([*n[:3]] for n in names)) != dataset_id:
-            raise ValueError("its content is not what its name says")
-        return names
-
-
 def _receipt_texts(data: bytes) -> Iterator[str]:
     """Yields a manifest's receipts few at a time, so that the whole text never lies in memory."""
     # Not read_table, whose first call imports pandas (0.2 s).
-    file = pq.ParquetFile(pa.BufferReader(data), **_LIMITS)
+    file = pq.ParquetFile(pa.BufferReader(data), **PARQUET_LIMITS)
     _check_pages(file.metadata, memoryview(data))
     for batch in file.iter_batches(256, columns=["receipt"]):
         yield from batch.column(0).to_pylist()
@@ -329,10 +305,11 @@ def manifest_path(dataset_id: str) -> str:
 
 
 @contextmanager
-def _readable(url: str, path: str) -> Iterator[None]:
+def readable(url: str, path: str) -> Iterator[None]:
+    """Turns whatever a broken document raises into one paragraph that names it."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, FileNotFoundError, pa.ArrowException) as error:
+    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
         raise InputError(
             f"{url}/{path}", f"cannot be read ({error!r})", "Build the dataset again"
         ) from error
@@ -400,7 +377,7 @@ def find_commit(url: str, reference: str | None) -> Commit | None:
     if _TAG.fullmatch(reference) and not reference.isdecimal():
         try:
             data = Store(url).get_bytes(tag_path(reference))
-            with _readable(url, tag_path(reference)):
+            with readable(url, tag_path(reference)):
                 number = int(untrusted.json_object(data)["number"])
             return read_commit(url, number)
         except FileNotFoundError:
@@ -485,24 +462,17 @@ def tool_versions() -> dict[str, str]:
     return {name: importlib.metadata.version(name) for name in _TOOLS}
 
 
-def is_consistent(dataset: Dataset) -> bool:
-    """Says whether the columns of a manifest, which other tools read, tell what its receipts tell."""
-    path = manifest_path(dataset.dataset_id)
-    with _readable(dataset.url, path):
-        table = pq.read_table(io.BytesIO(dataset.store.get_bytes(path)))
-        return bool(table.to_pylist() == _records(dataset.shards))
-
-
 def _parquet(rows: Sequence[ShardReceipt]) -> bytes:
     sink = io.BytesIO()
-    table = pa.Table.from_pylist(_records(rows), schema=_SCHEMA)
+    table = pa.Table.from_pylist(records(rows), schema=_SCHEMA)
     pq.write_table(
         table, sink, compression="zstd", use_dictionary=False, row_group_size=_ROWS_PER_GROUP
     )
     return sink.getvalue()
 
 
-def _records(rows: Iterable[ShardReceipt]) -> list[dict[str, Any]]:
+def records(rows: Iterable[ShardReceipt]) -> list[dict[str, Any]]:
+    """Returns the rows of a manifest."""
     return [
         {
             "action_key": r.action_key,

@@ -6,6 +6,7 @@ stores: nothing that is only listed is trusted, and nothing that is not listed i
 """
 
 import functools
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from obstore.store import LocalStore, MemoryStore, ObjectStore, from_url
 from schemas import files, untrusted
 from schemas.errors import InputError
 
+_SENT = re.compile(r"<Code>([^<]+)</Code>.*?<Message>([^<]*)</Message>", re.DOTALL)
 _MEMORY: dict[str, MemoryStore] = {}
 
 
@@ -97,6 +99,9 @@ def _backend(url: str) -> ObjectStore:
 
 
 def _first_line(error: BaseException) -> str:
+    """Says what failed in one line: a store's own code and message where it sent them, else the library's words."""
+    if sent := _SENT.search(str(error)):
+        return f"{sent[1]}: {sent[2]}"[:300]
     return (str(error).strip() or type(error).__name__).splitlines()[0][:300]
 
 

@@ -43,7 +43,7 @@ def collect(url: str, policy: sweep.Policy = LAST) -> sweep.Swept:
 
 def settle(url: str) -> None:
     """Lets the store's clock go on: some tell whole seconds, a disk's ticks are milliseconds."""
-    time.sleep(1.1 if url.startswith("s3://") else 0.02)
+    time.sleep(0.02 if url.startswith(("memory:", "/")) else 1.1)
 
 
 def roots(url: str) -> set[str]:
@@ -317,9 +317,8 @@ def test_a_link_to_elsewhere_is_not_followed(tmp_path: Path) -> None:
     (elsewhere / "zarr.json").write_text("{}")
     (tmp_path / "set" / "shards" / ("f" * 64)).symlink_to(elsewhere)
     settle(url)
-    found = sweep.survey(url, ALL)
-    with pytest.raises(InputError, match="is a link to elsewhere"):
-        sweep.sweep(url, ALL, found)
+    with pytest.raises(InputError, match="is a symbolic link"):
+        sweep.sweep(url, ALL, sweep.survey(url, ALL))
     assert (elsewhere / "zarr.json").exists()
 
 

@@ -96,19 +96,19 @@ def test_gc_says_first_and_deletes_when_told(run: Run, url: str) -> None:
     before = every_object(url)
     status, out, _ = run("gc", url)
     assert status == 0
-    assert "would delete 1 object, " in out
+    assert "would delete 1 shard, " in out
     assert "add --yes" in out
     assert every_object(url) == before
     assert len(json.loads(run("gc", url, "--keep-last", "1", "--json")[1])["doomed"]) == 4
     status, out, _ = run("gc", url, "--keep-last", "1", "--yes")
-    assert (status, "deleted 4 objects" in out) == (0, True)
+    assert (status, "deleted 1 commit, 1 manifest, 2 shards, " in out) == (0, True)
     assert len(run("log", url)[1].splitlines()) == 1
     assert run("verify", url)[0] == 0
     assert run("gc", url, "--grace-hours", "-1")[0] == 2
 
 
 def test_gc_keeps_what_is_younger_than_the_grace_period(run: Run, url: str) -> None:
-    assert "would delete 0 objects" in run("gc", url, "--grace-hours", "72", "--keep-last", "1")[1]
+    assert "would delete nothing" in run("gc", url, "--grace-hours", "72", "--keep-last", "1")[1]
 
 
 def test_copy_ends_with_the_same_dataset(run: Run, url: str, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ def shard(url: str, number: int, version: int = 1, model: bytes = MODEL) -> Shar
     store.put_skeleton(SKELETON)
     data = {
         "image/c/0": f"picture {number} {version}".encode() * 9,
-        "q/c/0/0": bytes([number, version]),
+        "q/c/0/0": f"{number} {version}".encode(),
     }
     receipt = ShardReceipt(
         action_key=action_key,
