@@ -305,7 +305,7 @@ def test_every_crash_of_a_build_with_all_arrays_is_mended(
 ) -> None:
     """Real shards, every array of them; the other tests' shards hold two."""
     quicken(monkeypatch, thin=False)
-    scene = Scene(before=(), recipe=recipe_of(tmp_path, 3))
+    scene = Scene(before=(), recipe=recipe_of(tmp_path, 3, "shard_samples=4"))
     record, wanted = failure_free(monkeypatch, f"memory://{tmp_path}-thick", scene)
     for operation in record.operations:
         url = f"memory://{tmp_path}-thick-{operation.number}"

@@ -144,9 +144,16 @@ def test_pictures_that_leave_touch_their_shards_only(before: dict[ShardKey, str]
 
 @settings(max_examples=20, deadline=None)
 @given(number=st.integers(0, 580_000))
-def test_one_picture_changes_its_shard_and_at_most_the_next(number: int) -> None:
-    gone = members(IDS) - members(sorted({*IDS, number}))
-    assert len(gone) <= 2
+def test_one_picture_changes_the_blocks_beside_it_only(number: int) -> None:
+    """One that ranks lowest may unmake a border on either side of it: three blocks become two."""
+    assert len(members(IDS) - members(sorted({*IDS, number}))) <= 6
+
+
+def test_one_picture_changes_its_own_shard_as_a_rule() -> None:
+    rng, whole = np.random.default_rng(2), members(IDS)
+    numbers = [int(n) for n in rng.choice(580_000, 20, replace=False)]
+    gone = [len(whole - members(sorted({*IDS, number}))) for number in numbers]
+    assert sum(gone) <= 1.5 * len(gone)
 
 
 def test_pictures_all_over_the_numbers_touch_as_many_shards_as_they_fall_into() -> None:
@@ -173,7 +180,7 @@ def test_cuts_divide_no_group_and_fill_no_shard_beyond_one_group(
 
 @settings(max_examples=100, deadline=None)
 @given(place=st.integers(0, 400), seed=st.integers(0, 1000), count=st.integers(1, 12))
-def test_groups_that_join_in_one_place_change_two_shards_at_most_beside_their_own(
+def test_groups_that_join_in_one_place_change_the_blocks_beside_it_only(
     place: int, seed: int, count: int
 ) -> None:
     def shards(names: list[int]) -> set[tuple[int, ...]]:
@@ -183,5 +190,5 @@ def test_groups_that_join_in_one_place_change_two_shards_at_most_beside_their_ow
     old = list(range(400))
     new = [*old[:place], *range(1000, 1000 + count), *old[place:]]
     gone, made = shards(old) - shards(new), shards(new) - shards(old)
-    assert len(gone) <= 4
+    assert len(gone) <= 6
     assert sum(map(len, made)) <= sum(map(len, gone)) + count
