@@ -277,7 +277,7 @@ def _receipt_texts(data: bytes) -> Iterator[str]:
     # Not read_table, whose first call imports pandas (0.2 s).
     file = pq.ParquetFile(pa.BufferReader(data), **PARQUET_LIMITS)
     _check_pages(file.metadata, memoryview(data))
-    for batch in file.iter_batches(256, columns=["receipt"]):
+    for batch in file.iter_batches(256, columns=["receipt"], use_threads=False):
         yield from batch.column(0).to_pylist()
 
 

@@ -27,7 +27,9 @@ def read_names(url: str, dataset_id: str) -> list[Named]:
     """
     with readable(url, f"manifests/{dataset_id}"):
         data = Store(url).get_bytes(manifest_path(dataset_id))
-        table = pq.ParquetFile(pa.BufferReader(data), **PARQUET_LIMITS).read(list(Named._fields))
+        table = pq.ParquetFile(pa.BufferReader(data), **PARQUET_LIMITS).read(
+            list(Named._fields), use_threads=False
+        )
         names = [Named(*row.values()) for row in table.select(Named._fields).to_pylist()]
         if canonical_digest(sorted([n.action_key, n.split, n.digest] for n in names)) != dataset_id:
             raise ValueError("its content is not what its name says")
@@ -39,5 +41,5 @@ def is_consistent(dataset: Dataset) -> bool:
     path = manifest_path(dataset.dataset_id)
     with readable(dataset.url, path):
         data = dataset.store.get_bytes(path)
-        table = pq.ParquetFile(pa.BufferReader(data), **PARQUET_LIMITS).read()
+        table = pq.ParquetFile(pa.BufferReader(data), **PARQUET_LIMITS).read(use_threads=False)
         return bool(table.to_pylist() == records(dataset.shards))

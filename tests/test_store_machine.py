@@ -146,6 +146,7 @@ class StoreMachine(RuleBasedStateMachine):
             self.tags[name] = history.add_tag(self.url, name).number
         assert history.tags(self.url) == self.tags
 
+    @precondition(lambda self: self.states)
     @rule(keep=st.none() | st.integers(1, 3), build_first=st.booleans())
     def collect(self, keep: int | None, build_first: bool) -> None:
         """Sweeps without any grace; what goes must be what the policy lets go."""
