@@ -156,7 +156,7 @@ def _mark(url: str, policy: Policy, now: datetime) -> _Marks:
 def _choose(url: str, policy: Policy, now: datetime) -> tuple[list[Commit], list[Found]]:
     """Parts the commits into kept ones and those to drop."""
     listed = {found.path: found for found in Store(url).objects.listing("commits")}
-    numbers = _with_unlisted(url, manifest.commit_numbers(url))
+    numbers = manifest.commit_numbers(url)
     commits = [manifest.read_commit(url, number) for number in numbers]
     complete = [commit.number for commit in commits if commit.complete]
     if not complete or (policy.keep_last is None and policy.keep_days is None):

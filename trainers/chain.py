@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from trainers.constants import Lines, Structure
+from trainers.constants import Couplers, Lines, Shaped, Slides, Structure
 
 
 class Angles(NamedTuple):
@@ -162,7 +162,7 @@ def _vectors(s: Structure, slid: Tensor, scales: Tensor | None) -> Tensor:
         vectors = s.vectors.unscaled.expand(-1, -1, slid.shape[1]).clone()
     else:
         vectors = _scaled(s.vectors.by_scale, scales.index_select(1, s.vectors.body))
-        slid = slid * _stretches(s, scales)
+        slid = slid * stretches(s.slides, scales)
     return vectors.index_add_(1, s.slides.joint, s.slides.direction * slid)
 
 
@@ -171,9 +171,9 @@ def _scaled(by_scale: Tensor, scales: Tensor) -> Tensor:
     return by_scale * scales if by_scale.ndim == 3 else _product(by_scale, scales)
 
 
-def _stretches(s: Structure, scales: Tensor) -> Tensor:
-    """Returns what scaling multiplies the slides by (s, n)."""
-    return (s.slides.stretch * scales.index_select(1, s.slides.scale)).sum(0) + s.slides.rigid
+def stretches(of: Slides | Shaped | Couplers, scales: Tensor) -> Tensor:
+    """Returns what scaling multiplies values by (s, n)."""
+    return (of.stretch * scales.index_select(1, of.scale)).sum(0) + of.rigid
 
 
 class Chain(torch.autograd.Function):
@@ -219,7 +219,7 @@ class Chain(torch.autograd.Function):
         if scales is not None and ctx.needs_input_grad[2]:
             on_scales = _on_scales(s, scales, on_vectors, on_slides * posed.slid)
         if scales is not None:
-            on_slides = on_slides * _stretches(s, scales)
+            on_slides = on_slides * stretches(s.slides, scales)
         on_arguments = on_slides.new_zeros(ctx.arguments, on_slides.shape[1])
         torques = _torques(posed, arms[:, : s.carries.shape[1]], carried)
         on_turns = _on_turns(s, posed, torques)

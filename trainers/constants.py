@@ -47,8 +47,8 @@ class Couplers(NamedTuple):
     curves: Curves
     scale: Tensor
     """(f) scale that multiplies the value."""
-    weights: Tensor
-    """(3, f, 1) of that scale's components."""
+    stretch: Tensor
+    """(3, f, 1) weights of that scale's components."""
     rigid: Tensor
     """(f, 1): 1 for those that do not scale, else 0."""
 

@@ -16,16 +16,16 @@ import torch
 from torch import Tensor
 
 from schemas.formulas import Formula, evaluate
-from trainers.chain import axes, pose
+from trainers.chain import axes, pose, stretches
 from trainers.constants import Couplers, Curves, Structure
 from trainers.skeletal import (
     arguments,
+    coupled,
     scales_of,
     shaped_inputs,
     shaped_joints,
     shaped_values,
     sort_points,
-    values,
 )
 
 
@@ -241,8 +241,7 @@ def _local_axes(
     slides = structure.slides
     slid = slides.direction
     if scales is not None:
-        stretch = (slides.stretch * scales.index_select(1, slides.scale)).sum(0) + slides.rigid
-        slid = slid * stretch
+        slid = slid * stretches(slides, scales)
     local = [turns, slid.expand(-1, -1, turns.shape[2])]
     if structure.shaped.kinds:
         local += _shaped_axes(structure, shaped_values(structure, given), scales)
@@ -266,7 +265,9 @@ def _shaped_axes(structure: Structure, six: Tensor, scales: Tensor | None) -> li
 def _slopes(structure: Structure, slopes: Slopes, given: Tensor, scales: Tensor | None) -> Tensor:
     """Returns d(argument) / d(unknown) (k, n) of all pairs."""
     found = given.new_zeros(slopes.pairs, given.shape[1]).index_fill(0, slopes.own, 1.0)
-    stages = [(c.curves, _factor(c, scales)) for c in structure.couplers]
+    stages = [
+        (c.curves, None if scales is None else stretches(c, scales)) for c in structure.couplers
+    ]
     for (curves, factor), rule in zip(
         (*stages, (structure.curves, None)), slopes.rules, strict=True
     ):
@@ -276,21 +277,10 @@ def _slopes(structure: Structure, slopes: Slopes, given: Tensor, scales: Tensor 
     return found
 
 
-def _factor(coupler: Couplers, scales: Tensor | None) -> Tensor:
-    """Returns what scaling multiplies couplers by (f, n or 1)."""
-    if scales is None:
-        return torch.ones_like(coupler.rigid)
-    return (coupler.weights * scales.index_select(1, coupler.scale)).sum(0) + coupler.rigid
-
-
 def couple(couplers: tuple[Couplers, ...], q: Tensor, scale: Tensor | None = None) -> Tensor:
     """Returns q (n, c) with every coupled coordinate overwritten by its coupler, bodies scaled by (n, b, 3)."""
     scales = None if scale is None else scales_of(scale)
-    columns = q.T.contiguous()
-    for coupler in couplers:
-        value = values(coupler.curves, columns) * _factor(coupler, scales)
-        columns = columns.index_copy(0, coupler.target, value)
-    return columns.T.contiguous()
+    return coupled(couplers, q.T.contiguous(), scales).T.contiguous()
 
 
 def _partials(curves: Curves, q: Tensor, factor: Tensor | None) -> Tensor:

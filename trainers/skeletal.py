@@ -18,8 +18,8 @@ from torch import Tensor, nn
 from schemas.errors import InputError
 from schemas.formulas import evaluate
 from schemas.skeleton import SkeletonSpec
-from trainers.chain import Chain, line_values
-from trainers.constants import Curves, Structure
+from trainers.chain import Chain, line_values, stretches
+from trainers.constants import Couplers, Curves, Structure
 from trainers.shapes import local_transforms, product
 from trainers.structure import structure_of
 
@@ -78,16 +78,18 @@ def scales_of(scale: Tensor) -> Tensor:
 
 def arguments(structure: Structure, q: Tensor, scales: Tensor | None) -> Tensor:
     """Returns coupled coordinates and the bent curves' values (e, n) from q (c, n)."""
-    for coupler in structure.couplers:
+    q, curves = coupled(structure.couplers, q, scales), structure.curves
+    return torch.cat([q, values(curves, q)]) if len(curves.source) or curves.formulas else q
+
+
+def coupled(couplers: tuple[Couplers, ...], q: Tensor, scales: Tensor | None) -> Tensor:
+    """Returns q (c, n) with the coordinates of the couplers overwritten."""
+    for coupler in couplers:
         value = values(coupler.curves, q)
         if scales is not None:
-            factor = (coupler.weights * scales.index_select(1, coupler.scale)).sum(
-                0
-            ) + coupler.rigid
-            value = value * factor
+            value = value * stretches(coupler, scales)
         q = q.index_copy(0, coupler.target, value)
-    curves = structure.curves
-    return torch.cat([q, values(curves, q)]) if len(curves.source) or curves.formulas else q
+    return q
 
 
 def values(curves: Curves, q: Tensor) -> Tensor:
@@ -118,8 +120,7 @@ def shaped_joints(
     if scales is None:
         scales = six.new_ones(3, structure.carries.shape[0], 1)
     else:
-        stretches = (shaped.stretch * scales.index_select(1, shaped.scale)).sum(0) + shaped.rigid
-        six = six * stretches.view(six.shape)
+        six = six * stretches(shaped, scales).view(six.shape)
     scales = scales.transpose(0, 1)
     split = torch.split(six, [len(kind.joints) for kind in shaped.kinds])
     made = [

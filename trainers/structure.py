@@ -350,7 +350,7 @@ def couplers_of(
             target=index([i for i, _ in group]),
             curves=_curves([bent for _, bent in group], number, index),
             scale=index([spec.coupler_scale[i][0] + 1 for i, _ in group]),
-            weights=_components([np.array(spec.coupler_scale[i][1]) for i, _ in group], number),
+            stretch=_components([np.array(spec.coupler_scale[i][1]) for i, _ in group], number),
             rigid=number([not any(spec.coupler_scale[i][1]) for i, _ in group])[:, None],
         )
         for group in groups.values()
