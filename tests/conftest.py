@@ -31,3 +31,13 @@ def s3_bucket(_s3: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> str:
         monkeypatch.setenv(name, value)
     assert os.environ["AWS_ENDPOINT_URL"].startswith("http://127.0.0.1:")
     return f"s3://{BUCKET}"
+
+
+@pytest.fixture(params=["memory", "file", pytest.param("s3", marks=pytest.mark.s3)])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Returns the URL of an empty store of each kind."""
+    if request.param == "memory":
+        return f"memory://{tmp_path.name}-{request.node.name}"
+    if request.param == "file":
+        return str(tmp_path / "set")
+    return f"{request.getfixturevalue('s3_bucket')}/{tmp_path.name}-{request.module.__name__}"

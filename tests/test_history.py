@@ -13,16 +13,6 @@ from schemas.errors import InputError
 from schemas.store import Store
 
 
-@pytest.fixture(params=["memory", "file", pytest.param("s3", marks=pytest.mark.s3)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Returns the URL of an empty store of each kind."""
-    if request.param == "memory":
-        return f"memory://{tmp_path.name}-{request.node.name}"
-    if request.param == "file":
-        return str(tmp_path / "set")
-    return f"{request.getfixturevalue('s3_bucket')}/{tmp_path.name}-history"
-
-
 def test_the_history_is_told_newest_first_with_what_changed(url: str) -> None:
     publish(url, 1, 2, 3)
     publish(url, 1, 2, complete=False)

@@ -4,7 +4,6 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,17 +14,6 @@ from schemas import leases, objects
 from schemas.errors import InputError
 
 KEYS = ["a" * 64, "b" * 64]
-
-
-@pytest.fixture(params=["memory", "file", pytest.param("s3", marks=pytest.mark.s3)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Yields the URL of an empty store of each kind."""
-    if request.param == "memory":
-        yield f"memory://{tmp_path.name}-{request.node.name}"
-    elif request.param == "file":
-        yield f"{tmp_path}/set"
-    else:
-        yield f"{request.getfixturevalue('s3_bucket')}/{tmp_path.name}-leases"
 
 
 def paths(url: str) -> list[str]:

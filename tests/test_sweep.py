@@ -21,16 +21,6 @@ LAST = sweep.Policy(grace=NOW, keep_last=1)
 ALL = sweep.Policy(grace=NOW)
 
 
-@pytest.fixture(params=["memory", "file", pytest.param("s3", marks=pytest.mark.s3)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Returns the URL of an empty store of each kind."""
-    if request.param == "memory":
-        return f"memory://{tmp_path.name}-{request.node.name}"
-    if request.param == "file":
-        return str(tmp_path / "set")
-    return f"{request.getfixturevalue('s3_bucket')}/{tmp_path.name}-sweep"
-
-
 @pytest.fixture
 def seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Wrapped:
     """Returns a recorded store in memory."""

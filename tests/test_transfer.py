@@ -14,16 +14,6 @@ from schemas.shards import ShardReceipt
 from schemas.store import Store
 
 
-@pytest.fixture(params=["memory", "file", pytest.param("s3", marks=pytest.mark.s3)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Returns the URL of an empty store of each kind."""
-    if request.param == "memory":
-        return f"memory://{tmp_path.name}-{request.node.name}"
-    if request.param == "file":
-        return str(tmp_path / "set")
-    return f"{request.getfixturevalue('s3_bucket')}/{tmp_path.name}-copy"
-
-
 def test_a_copy_has_the_same_identity_and_every_byte(url: str, tmp_path: Path) -> None:
     source = f"memory://{tmp_path.name}-source"
     made = publish(source, 1, 2, 3)

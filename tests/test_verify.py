@@ -16,16 +16,6 @@ from schemas.shards import ShardReceipt
 from schemas.store import Store
 
 
-@pytest.fixture(params=["memory", "file", pytest.param("s3", marks=pytest.mark.s3)])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Returns the URL of an empty store of each kind."""
-    if request.param == "memory":
-        return f"memory://{tmp_path.name}-{request.node.name}"
-    if request.param == "file":
-        return str(tmp_path / "set")
-    return f"{request.getfixturevalue('s3_bucket')}/{tmp_path.name}-verify"
-
-
 def test_what_was_written_is_well_and_progress_is_told(url: str) -> None:
     publish(url, 1, 2)
     told: list[tuple[int, int]] = []
