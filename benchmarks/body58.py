@@ -248,9 +248,9 @@ def body58() -> SkeletonSpec:
         for i, turn in enumerate(row.turns):
             axes[i] = _axis(row.directions[i], _line(turn.sign), (index[turn.coordinate],))
         if row.parent == GROUND:
-            for i, (d, name) in enumerate(zip((X, Y, Z), ROOT_TRANSLATIONS, strict=True)):
-                axes[3 + i] = _axis(d, _line(1.0), (index[name],))
-        a, b, c, d, e, f = axes
+            for i, (along, name) in enumerate(zip((X, Y, Z), ROOT_TRANSLATIONS, strict=True)):
+                axes[3 + i] = _axis(along, _line(1.0), (index[name],))
+        a, b, c, x, y, z = axes
         joints.append(
             Joint(
                 name=row.joint,
@@ -258,7 +258,7 @@ def body58() -> SkeletonSpec:
                 child=row.body,
                 parent_frames=(Offset(translation=row.at, orientation=row.turned),),
                 child_frames=(Offset(translation=row.inside, orientation=row.turned),),
-                axes=(a, b, c, d, e, f),
+                axes=(a, b, c, x, y, z),
             )
         )
     coordinates = tuple(

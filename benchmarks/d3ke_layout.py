@@ -5,6 +5,7 @@ chunk, gzip level 9: angles and their mask, the root's pose, body scales, joint 
 """
 
 from pathlib import Path
+from typing import Any
 
 import cv2
 import h5py
@@ -25,10 +26,12 @@ def full_frame(crop: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def write(path: Path, frames: NDArray[np.uint8], labels: dict[str, NDArray[np.float64]]) -> None:
     """Writes frames (n, 600, 800, 3) and labels (n, ...) as that pipeline does."""
     with h5py.File(path, "w") as file:
-        for name, values in {"images": frames, **labels}.items():
+        arrays: dict[str, NDArray[Any]] = {"images": frames}
+        arrays |= {name: values.astype(np.float64) for name, values in labels.items()}
+        for name, values in arrays.items():
             file.create_dataset(
                 name,
-                data=values if name == "images" else values.astype(np.float64),
+                data=values,
                 chunks=(1, *values.shape[1:]),
                 compression="gzip",
                 compression_opts=9,

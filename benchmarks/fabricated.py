@@ -46,7 +46,9 @@ def fabricate(recipe: SynthRecipe, url: str, *, whole: bool) -> manifest.Dataset
         if whole or not receipts:
             contents = _noise(job.samples, spec.sizes, spec.fingerprint)
             statistics = quality.statistics(contents, spec)
-            receipts.append(produce.write(store, job.key, job.action_key, contents, statistics))
+            receipts.append(
+                produce.write(store, job.key, job.action_key, contents, statistics, job.inputs)
+            )
             root = store.get_bytes(f"shards/{job.action_key}/zarr.json")
             continue
         store.put_bytes(f"shards/{job.action_key}/zarr.json", root)

@@ -154,7 +154,7 @@ def against_the_tool(folder: Path, name: str, frames: int) -> dict[str, Any]:
     kept = problem.movers.unknowns.numpy()[blind.numpy() & np.array(turning)]
 
     def apart(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        return np.degrees(np.abs(a - b)[:, kept])
+        return np.asarray(np.degrees(np.abs(a - b)[:, kept]))
 
     def cost(values: np.ndarray) -> Tensor:
         places = forward_kinematics(problem.structure, torch.from_numpy(values)).markers

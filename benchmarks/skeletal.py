@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -95,8 +96,7 @@ def measure_batch(models: dict[str, Model], spec: SkeletonSpec, batch: int, roun
     found: Found = {}
     for kind, step in (("forward", forward), ("forward_backward", backward)):
         works: dict[str, Work] = {
-            name: lambda model=model, step=step: step(model, q, scale)
-            for name, model in models.items()
+            name: partial(step, model, q, scale) for name, model in models.items()
         }
         started = {name: seconds(work)[0] for name, work in works.items()}  # compiles, warms up
         times = interleave(works, rounds)
@@ -117,7 +117,7 @@ def measure_opensim(models: dict[str, Model], spec: SkeletonSpec, rounds: int) -
     works: dict[str, Work] = {"realize": loop.realize, "whole": loop.whole}
     for name, model in models.items():
         if name != "peer":
-            works[name] = lambda model=model: forward(model, q, scale)
+            works[name] = partial(forward, model, q, scale)
     times = interleave(works, rounds)
     found: Found = {
         f"{n}_ms_per_pose": milliseconds(times[n])["ms"] / poses for n in ("realize", "whole")
@@ -227,10 +227,11 @@ def measure(options: argparse.Namespace) -> Found:
     """Measures all there is."""
     settle_allocator()
     spec = body58()
-    models: dict[str, Model] = {"peer": NodeByNode(spec), "ours": layer_model(spec)}
+    peer = NodeByNode(spec)
+    models: dict[str, Model] = {"peer": peer, "ours": layer_model(spec)}
     result: Found = {
         "threads": torch.get_num_threads(),
-        "peer_minus_ours_m": agree(spec, models["peer"], models["ours"]),
+        "peer_minus_ours_m": agree(spec, peer, models["ours"]),
     }
     by_batch: Found = {}
     for batch in sorted({HEADLINE, *options.batches}, key=lambda b: b == HEADLINE):
