@@ -16,7 +16,7 @@ from schemas.errors import InputError
 from workers.surfaces import TILE_PX, Texture
 
 SHADERS = Path(__file__).parent / "shaders"
-SHADOW_PX, HEIGHT_PX, LAYERS = 1024, 192, 16
+SHADOW_PX, HEIGHT_PX, LAYERS = 512, 128, 16
 VERTEX = np.dtype(
     [
         ("in_position", "f4", 3),
@@ -33,8 +33,7 @@ CATCHER = 255
 """The roughness, of 255, that marks a shadow catcher."""
 VERTEX_SHADERS = {
     "surface": "surface",
-    "shade": "screen",
-    "visible": "screen",
+    "reached": "screen",
     "depth": "depth",
     "resolve": "screen",
 }
@@ -58,7 +57,7 @@ def context() -> Any:
         )
     if _OWN.context is None:
         # llvmpipe's own threads cost more than they give at this size, and workers fill the cores already.
-        os.environ.setdefault("LP_NUM_THREADS", "1")
+        os.environ.setdefault("LP_NUM_THREADS", "0")
         settings: Any = {"backend": "egl"}
         try:
             _OWN.context = moderngl.create_context(standalone=True, require=330, **settings)
@@ -89,10 +88,12 @@ class Gpu:
             )
             for name in VERTEX_SHADERS
         }
-        self.seen = self._targets(self.samples, ((4, "f1"), (4, "f1"), (1, "f4")), with_depth=True)
-        self.reached = self._targets(size, ((2, "f1"),))
-        self.lit = self._targets(self.samples, ((4, "f1"),))
-        self.picture = self._targets(size, ((4, "f1"), (1, "f4")))
+        self.depth = ctx.depth_texture((self.samples, self.samples))
+        self.depth.compare_func = ""
+        self.depth.filter = (moderngl.NEAREST, moderngl.NEAREST)
+        self.seen = self._targets(self.samples, ((4, "f1"),) * 3, self.depth)
+        self.reached = self._targets(size, ((4, "f1"),))
+        self.picture = self._targets(size, ((4, "f4"), (1, "f4")))
         self.shadow_map = ctx.depth_texture((SHADOW_PX, SHADOW_PX))
         self.shadow_map.compare_func = "<="
         self.height_map = ctx.depth_texture((HEIGHT_PX, HEIGHT_PX))
@@ -102,21 +103,19 @@ class Gpu:
             texture.filter = (moderngl.LINEAR, moderngl.LINEAR)
         self.shadow = ctx.framebuffer(depth_attachment=self.shadow_map)
         self.height = ctx.framebuffer(depth_attachment=self.height_map)
-        self.photo = ctx.texture((size, size), 3)
+        self.photo = ctx.texture((size, size), 3, dtype="f2")
         self.photo.repeat_x = self.photo.repeat_y = False
         self.textures = ctx.texture_array((TILE_PX, TILE_PX, LAYERS), 3)
-        self.textures.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
+        # The samples of a pixel filter a texture well enough; bilinear taps would cost a fifth of the pass.
+        self.textures.filter = (moderngl.NEAREST_MIPMAP_NEAREST, moderngl.LINEAR)
         self.layers: dict[str, int] = {}
         self._arrays()
 
-    def _targets(
-        self, size: int, kinds: tuple[tuple[int, str], ...], *, with_depth: bool = False
-    ) -> Any:
+    def _targets(self, size: int, kinds: tuple[tuple[int, str], ...], depth: Any = None) -> Any:
         textures = [self.ctx.texture((size, size), n, dtype=dtype) for n, dtype in kinds]
         for texture in textures:
             texture.filter = (moderngl.NEAREST, moderngl.NEAREST)
-        z = self.ctx.depth_renderbuffer((size, size)) if with_depth else None
-        return self.ctx.framebuffer(textures, z)
+        return self.ctx.framebuffer(textures, depth)
 
     def _arrays(self) -> None:
         ctx, programs = self.ctx, self.programs
@@ -131,8 +130,7 @@ class Gpu:
         self.draw_depth = ctx.vertex_array(
             programs["depth"], [(self.vertices, f"3f {skipped}x", "in_position")], self.indices
         )
-        self.visible = ctx.vertex_array(programs["visible"], [(corners, "2f", "in_corner")])
-        self.shade = ctx.vertex_array(programs["shade"], [(corners, "2f", "in_corner")])
+        self.draw_reached = ctx.vertex_array(programs["reached"], [(corners, "2f", "in_corner")])
         self.resolve = ctx.vertex_array(programs["resolve"], [(corners, "2f", "in_corner")])
 
     def layer(self, texture: Texture | None) -> int:
@@ -178,11 +176,7 @@ class Gpu:
             if member is None:
                 continue
             if isinstance(value, np.ndarray):
-                value = (
-                    np.ascontiguousarray(value.T, "f4").tobytes()
-                    if value.ndim == 2
-                    else tuple(value)
-                )
+                value = np.ascontiguousarray(value.T, "f4").tobytes()
             if isinstance(value, bytes):
                 member.write(value)
             else:

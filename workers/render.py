@@ -1,8 +1,8 @@
-"""Renders people and scenery with OpenGL: colour, body part and depth of every pixel in one pass.
+"""Renders people and scenery with OpenGL: light, body part and depth of every pixel.
 
 EGL without a window: Mesa's llvmpipe on a CPU, the driver on a GPU. Pixels obey `schemas.geometry`: a point whose
 projection is (u, v) lies at the centre of column u, row v; the top-left centre is (0, 0). Lengths metres, ground frame
-Y up, camera frame x right, y down, z forward. Light is linear until the last step, which encodes sRGB.
+Y up, camera frame x right, y down, z forward. Light is linear; `workers.film` makes a picture of it.
 
 S picture edge in pixels; a frame of `rate` 2 holds 2 S + 1 samples per edge, of which pixel u is number 2 u + 1.
 """
@@ -17,44 +17,34 @@ import moderngl
 import numpy as np
 from numpy.typing import NDArray
 
+from workers import film
 from workers.gpu import CATCHER, SHADOW_PX, VERTEX, Gpu
+from workers.light import LUMA, Light, irradiance
+from workers.maps import coarser, height_camera, shadow_camera
 from workers.surfaces import Floats, Surface, Texture, vertex_normals
 
 Array = NDArray[np.float64]
 NEAR, FAR = 0.1, 80.0
 """Clip planes along the camera axis, metres."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Light:
-    """One distant sun and a sky. Colours are linear RGB; 1 on a white wall is about full white."""
-
-    direction: Array
-    """(3,) unit vector towards the sun, ground frame."""
-    sun: Array
-    """(3,) irradiance of a surface that faces the sun."""
-    sky: Array
-    """(3,) irradiance of a surface that faces up, from everything but the sun."""
-    bounce: Array
-    """(3,) irradiance of a surface that faces down: what the floor throws back."""
-    softness: float = 0.02
-    """Radius of the shadow's blur, metres."""
-    exposure: float = 0.8
-    horizon: tuple[float, float, float] = (0.75, 0.82, 0.9)
-    """Linear colour of the open sky at eye level, where no wall or photograph hides it."""
-    zenith: tuple[float, float, float] = (0.2, 0.42, 0.8)
+_REMEMBERED = 4000
+"""Faces of a mesh that is worth remembering from frame to frame; scenery is smaller and new every time."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
     """What the camera sees; (S, S) each, row 0 on top."""
 
-    rgb: NDArray[np.uint8]
-    """(S, S, 3) sRGB."""
+    radiance: Floats
+    """(S, S, 3) linear light, exposed as `Light.exposure` says."""
     part: NDArray[np.uint8]
     """0 scenery, 255 occluder, else 1 + OpenSim body index, of what lies at the pixel's centre."""
     depth: Floats
     """Metres along the camera's axis at the pixel's centre; inf where nothing is."""
+
+    @cached_property
+    def rgb(self) -> NDArray[np.uint8]:
+        """(S, S, 3) sRGB, as a perfect camera would store it."""
+        return film.picture_of(self.radiance)
 
 
 def clip_from_camera(K: Array, size: int, rate: int) -> Array:
@@ -73,84 +63,78 @@ def clip_from_camera(K: Array, size: int, rate: int) -> Array:
     return P
 
 
-def _ortho(axes: Array, points: Array, margin: float) -> tuple[Array, Array]:
-    """Fits a parallel projection to points (n, 3): rows of `axes` (3, 3) are its right, down and forward.
-
-    Returns (clip_from_ground (4, 4), edges of the fitted box (3) m).
-    """
-    along = points @ axes.T
-    low, high = along.min(axis=0) - margin, along.max(axis=0) + margin
-    T = np.eye(4)
-    T[:3, :3] = axes * (2 / (high - low))[:, None]
-    T[:3, 3] = -(high + low) / (high - low)
-    return T, high - low
-
-
-def shadow_camera(to_sun: Array, casters: Array) -> tuple[Array, Array]:
-    """Returns (clip_from_ground (4, 4) of the sun's view of the casters (n, 3), its width and height (2) m)."""
-    forward = -to_sun / np.linalg.norm(to_sun)
-    side = np.cross(forward, [0.0, 0.0, 1.0] if abs(forward[2]) < 0.9 else [1.0, 0.0, 0.0])
-    side /= np.linalg.norm(side)
-    T, edges = _ortho(np.stack([side, np.cross(forward, side), forward]), casters, 0.05)
-    return T, edges[:2]
-
-
-def height_camera(casters: Array) -> tuple[Array, Array, Array]:
-    """Returns (clip_from_ground, (scale, u0, v0) of map uv = scale xz + (u0, v0), heights at depth 0 and 1).
-
-    It looks straight down, square, and reaches 0.7 m beyond the casters, so that the border is always empty.
-    """
-    low, high = casters.min(axis=0), casters.max(axis=0)
-    centre, half = (low + high) / 2, float((high - low)[[0, 2]].max()) / 2 + 0.7
-    top, bottom = float(high[1]) + 0.01, float(low[1]) - 0.01
-    T = np.zeros((4, 4))
-    T[0, 0], T[0, 3] = 1 / half, -centre[0] / half
-    T[1, 2], T[1, 3] = 1 / half, -centre[2] / half
-    T[2, 1], T[2, 3] = -2 / (top - bottom), (top + bottom) / (top - bottom)
-    T[3, 3] = 1.0
-    uv = np.array([0.5 / half, 0.5 - 0.5 * centre[0] / half, 0.5 - 0.5 * centre[2] / half, 0.0])
-    return T, uv, np.array([top, bottom])
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """All surfaces in one vertex and one index array, in runs: two-sided first, shadow casters in the middle."""
+    """All surfaces in one vertex and one index array: what is seen, two-sided first, then what throws shadows."""
 
     vertices: NDArray[Any]
     faces: NDArray[np.uint32]
     two_sided: int
     """Faces 0 … are seen from both sides, the rest from outside only."""
-    casters: slice
-    """Faces that throw shadows."""
-    casting: Array
-    """(n, 3) their vertices."""
+    seen: int
+    """How many faces are seen; the rest throw shadows."""
+    casters_two_sided: int
+    """How many of the faces that throw shadows do so with both sides."""
+    casting: Floats
+    """(3, n) vertices that throw shadows."""
 
 
 def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture | None], int]) -> _Batch:
     # A stable order: within a run the caller's, who names the person first, which spares shading what it hides.
-    ordered = sorted(surfaces, key=lambda s: (not s.two_sided, s.casts == s.two_sided))
-    vertices = np.zeros(sum(len(s.vertices) for s in ordered), VERTEX)
-    faces, start = [], 0
-    for surface in ordered:
-        rows = vertices[start : start + len(surface.vertices)]
+    ordered = sorted(surfaces, key=lambda s: not s.two_sided)
+    sizes = [len(s.vertices) for s in ordered]
+    starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.uint32)
+    vertices = np.zeros(int(starts[-1]), VERTEX)
+    faces = [s.faces.astype(np.uint32) + start for s, start in zip(ordered, starts, strict=False)]
+    for surface, start, count in zip(ordered, starts, sizes, strict=False):
+        rows = vertices[start : start + count]
         rows["in_position"] = surface.vertices
-        rows["in_normal"] = vertex_normals(surface.vertices, surface.faces)
-        rows["in_uv"] = 0.0 if surface.uv is None else surface.uv
-        rows["in_colour"] = np.clip(surface.colours, 0, 1) * 255 + 0.5
+        if surface.uv is not None:
+            rows["in_uv"] = surface.uv
+        rows["in_colour"] = np.clip(surface.colours * np.float32(255) + np.float32(0.5), 0, 255)
         rows["in_part"] = surface.parts
         rough = CATCHER if surface.catcher else min(round(surface.roughness * 255), CATCHER - 1)
         rows["in_finish"] = (layer(surface.texture), rough)
-        faces.append(surface.faces.astype(np.uint32) + np.uint32(start))
-        start += len(surface.vertices)
-    before = sum(len(s.faces) for s in ordered if s.two_sided and not s.casts)
-    casting = [s for s in ordered if s.casts]
+        if len(surface.faces) > _REMEMBERED:
+            rows["in_normal"] = vertex_normals(surface.vertices, surface.faces)
+    _scenery_normals(vertices, [f for f in faces if len(f) <= _REMEMBERED])
+    casting = [(s, k) for k, s in enumerate(ordered) if s.casts]
+    throwing = [_coarse(s, faces[k], starts[k]) for s, k in casting]
     return _Batch(
         vertices=vertices,
-        faces=np.concatenate(faces),
+        faces=np.concatenate([*faces, *throwing]),
         two_sided=sum(len(s.faces) for s in ordered if s.two_sided),
-        casters=slice(before, before + sum(len(s.faces) for s in casting)),
-        casting=np.concatenate([np.zeros((1, 3)), *(s.vertices for s in casting)]),
+        seen=sum(len(s.faces) for s in ordered),
+        casters_two_sided=sum(
+            len(f) for f, (s, _) in zip(throwing, casting, strict=True) if s.two_sided
+        ),
+        casting=np.concatenate(
+            [np.zeros((3, 1), np.float32), *(s.vertices.T for s, _ in casting)], axis=1
+        ),
     )
+
+
+def _coarse(surface: Surface, faces: NDArray[np.uint32], start: np.uint32) -> NDArray[np.uint32]:
+    """Returns the faces by which a surface throws its shadow."""
+    if len(faces) <= _REMEMBERED:
+        return faces
+    return coarser(surface.faces, len(surface.vertices)).astype(np.uint32) + start
+
+
+def _scenery_normals(vertices: NDArray[Any], faces: list[NDArray[np.uint32]]) -> None:
+    """Writes area-weighted normals of all small meshes at once; the shaders normalise them."""
+    if not faces:
+        return
+    corners = np.concatenate(faces)
+    points = np.ascontiguousarray(vertices["in_position"])
+    a, b, c = (np.take(points, corners[:, k], axis=0) for k in range(3))
+    across = np.cross(b - a, c - a)
+    owner, times = corners.ravel(), np.repeat(across, 3, axis=0)
+    sums = [np.bincount(owner, times[:, axis], len(points)) for axis in range(3)]
+    normals = np.stack(sums, axis=1)
+    lengths = np.sqrt(np.einsum("vi,vi->v", normals, normals))
+    own = np.flatnonzero(lengths)
+    vertices["in_normal"][own] = normals[own] / lengths[own, None]
 
 
 class Renderer:
@@ -183,7 +167,7 @@ class Renderer:
         K: Array,
         T_cam_from_ground: Array,
         light: Light,
-        background: NDArray[np.uint8] | None,
+        background: NDArray[np.uint8] | Floats | None,
     ) -> Picture:
         """Draws one picture.
 
@@ -191,8 +175,9 @@ class Renderer:
             surfaces: what stands in the ground frame.
             K: (3, 3) pinhole intrinsics, px; the principal point may lie anywhere.
             T_cam_from_ground: (4, 4) camera pose.
-            light: sun and sky; the sky is also the backdrop where `background` is None.
-            background: (h, w, 3) sRGB picture that fills the frame behind everything, stretched to it.
+            light: sun and sky; its open sky is the backdrop where `background` is None.
+            background: fills the frame behind everything, stretched to it: (h, w, 3) an sRGB picture, or radiance
+                exposed as the light says.
 
         Raises:
             InputError: there is no OpenGL on this machine.
@@ -207,106 +192,132 @@ class Renderer:
         if background is not None:
             gpu.photo.write(_fitted(background, gpu.size))
         _draw_maps(gpu, batch, light)
-        _draw_frame(gpu, batch, K, T_cam_from_ground, has_photo=background is not None)
+        _draw_surfaces(gpu, batch, K, T_cam_from_ground, light)
+        _light_frame(gpu, K, T_cam_from_ground, light, has_photo=background is not None)
         return _read(gpu)
 
 
-def _fitted(background: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """Stretches a picture to the frame, by area where it shrinks."""
-    if background.shape[:2] == (size, size):
-        return np.ascontiguousarray(background)
-    shrinks = min(background.shape[:2]) > size
-    how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(background, (size, size), interpolation=how), np.uint8)
+def _fitted(background: NDArray[np.uint8] | Floats, size: int) -> NDArray[np.float16]:
+    """Stretches a picture to the frame, by area where it shrinks, and returns its radiance."""
+    if background.shape[:2] != (size, size):
+        shrinks = min(background.shape[:2]) > size
+        how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+        background = np.asarray(cv2.resize(background, (size, size), interpolation=how))
+    if background.dtype == np.uint8:
+        return np.ascontiguousarray(film.radiance_of(background.astype(np.uint8)))
+    return np.ascontiguousarray(background, np.float16)
 
 
 def _draw_maps(gpu: Gpu, batch: _Batch, light: Light) -> None:
     to_sun = np.asarray(light.direction, np.float64)
     shadow, edges = shadow_camera(to_sun, batch.casting)
-    texel = float(edges.max()) / SHADOW_PX
     height, uv, heights = height_camera(batch.casting)
     for target, matrix in ((gpu.shadow, shadow), (gpu.height, height)):
         target.use()
         target.clear(depth=1.0)
         gpu.set("depth", map_from_ground=matrix)
         gpu.ctx.enable_only(moderngl.DEPTH_TEST)
-        gpu.run(gpu.draw_depth, batch.casters.start, min(batch.two_sided, batch.casters.stop))
+        gpu.run(gpu.draw_depth, batch.seen, batch.seen + batch.casters_two_sided)
         gpu.ctx.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
-        gpu.run(gpu.draw_depth, max(batch.two_sided, batch.casters.start), batch.casters.stop)
+        gpu.run(gpu.draw_depth, batch.seen + batch.casters_two_sided, len(batch.faces))
     gpu.set(
-        "visible",
+        "reached",
         shadow_from_ground=shadow,
-        texel_m=texel,
+        texel_m=float(edges.max()) / SHADOW_PX,
         penumbra=np.maximum(light.softness / edges, 1.5 / SHADOW_PX),
         heights_from_ground=uv,
         height_range=heights,
-        to_sun=to_sun,
-    )
-    gpu.set(
-        "shade",
-        to_sun=to_sun,
-        sun=light.sun,
-        sky=light.sky,
-        bounce=light.bounce,
-        horizon=light.horizon,
-        zenith=light.zenith,
-        exposure=light.exposure,
     )
 
 
-def _draw_frame(
-    gpu: Gpu, batch: _Batch, K: Array, T_cam_from_ground: Array, *, has_photo: bool
+def _draw_surfaces(
+    gpu: Gpu, batch: _Batch, K: Array, T_cam_from_ground: Array, light: Light
 ) -> None:
-    P = clip_from_camera(K, gpu.size, gpu.rate)
-    rotation = T_cam_from_ground[:3, :3]
+    clip_from_ground = clip_from_camera(K, gpu.size, gpu.rate) @ T_cam_from_ground
     gpu.seen.use()
-    gpu.seen.clear(depth=1.0)
+    gpu.seen.clear(1.0, 1.0, 1.0, 1.0, depth=1.0)
     gpu.bind(textures=gpu.textures)
-    gpu.set("surface", clip_from_ground=P @ T_cam_from_ground)
-    gpu.ctx.enable_only(moderngl.DEPTH_TEST)
-    gpu.run(gpu.draw, 0, batch.two_sided)
+    gpu.set(
+        "surface",
+        clip_from_ground=clip_from_ground,
+        to_sun=light.direction,
+        sun=light.sun / max(float(light.sun.max()), 1e-6),
+        ambient=(light.ambient / light.white).T,
+        side=1.0,
+    )
     gpu.ctx.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
-    gpu.run(gpu.draw, batch.two_sided, len(batch.faces))
-    gpu.ctx.enable_only(moderngl.NOTHING)
+    gpu.run(gpu.draw, 0, batch.seen)
+    if batch.two_sided:
+        gpu.set("surface", side=-1.0)
+        gpu.ctx.cull_face = "front"
+        gpu.run(gpu.draw, 0, batch.two_sided)
+        gpu.ctx.cull_face = "back"
 
-    albedo_rough, normal_part, depth = gpu.seen.color_attachments
+
+def _light_frame(
+    gpu: Gpu, K: Array, T_cam_from_ground: Array, light: Light, *, has_photo: bool
+) -> None:
+    rotation = T_cam_from_ground[:3, :3]
+    P = clip_from_camera(K, gpu.size, gpu.rate)
     ray_from_corner = rotation.T @ np.linalg.inv(P[[0, 1, 3], :3])
+    ambient_part, sun_bare, normal_rough = gpu.seen.color_attachments
+    mirror_white = light.sun + light.white
+    gpu.ctx.enable_only(moderngl.NOTHING)
     gpu.reached.use()
     gpu.bind(
-        normal_part=normal_part, depth=depth, shadow_map=gpu.shadow_map, height_map=gpu.height_map
+        normal_rough=normal_rough,
+        depth=gpu.depth,
+        shadow_map=gpu.shadow_map,
+        height_map=gpu.height_map,
     )
     gpu.set(
-        "visible",
+        "reached",
         eye=-rotation.T @ T_cam_from_ground[:3, 3],
         ray_from_corner=ray_from_corner,
+        to_sun=light.direction,
+        sun_level=float(light.sun @ LUMA / (mirror_white @ LUMA)),
+        level=light.ambient @ LUMA / (mirror_white @ LUMA),
+        planes=(NEAR, FAR),
         rate=gpu.rate,
         samples=(float(gpu.samples),) * 2,
     )
-    gpu.visible.render(moderngl.TRIANGLES)
+    gpu.draw_reached.render(moderngl.TRIANGLES)
 
     (reached,) = gpu.reached.color_attachments
-    gpu.lit.use()
+    gpu.picture.use()
     gpu.bind(
-        albedo_rough=albedo_rough,
-        normal_part=normal_part,
-        depth=depth,
+        ambient_part=ambient_part,
+        sun_bare=sun_bare,
         reached=reached,
+        depth=gpu.depth,
         photo=gpu.photo,
     )
-    gpu.set("shade", ray_from_corner=ray_from_corner, has_photo=float(has_photo), rate=gpu.rate)
-    gpu.shade.render(moderngl.TRIANGLES)
-
-    gpu.picture.use()
-    gpu.bind(lit=gpu.lit.color_attachments[0], normal_part=normal_part, depth=depth)
-    gpu.set("resolve", rate=gpu.rate)
+    on_floor = irradiance(light.ambient, np.array([0.0, 1.0, 0.0]))
+    from_sun = light.sun * max(float(light.direction[1]), 0.0)
+    gpu.set(
+        "resolve",
+        floor_ambient=on_floor / (on_floor + from_sun),
+        floor_sun=from_sun / (on_floor + from_sun),
+        ray_from_corner=ray_from_corner,
+        ambient_white=light.white,
+        sun_white=np.full(3, max(float(light.sun.max()), 1e-6)),
+        mirror_white=mirror_white,
+        exposure=light.exposure,
+        horizon=film.untone(light.horizon),
+        zenith=film.untone(light.zenith),
+        has_photo=float(has_photo),
+        planes=(NEAR, FAR),
+        rate=gpu.rate,
+    )
     gpu.resolve.render(moderngl.TRIANGLES)
 
 
 def _read(gpu: Gpu) -> Picture:
-    rgb_part, depth = (texture.read() for texture in gpu.picture.color_attachments)
-    pixels = np.frombuffer(rgb_part, np.uint8).reshape(gpu.size, gpu.size, 4)
+    radiance_part, depth = (texture.read() for texture in gpu.picture.color_attachments)
+    shape = (gpu.size, gpu.size)
+    pixels = np.frombuffer(radiance_part, np.float32).reshape(*shape, 4)
     return Picture(
-        rgb=pixels[..., :3].copy(),
-        part=pixels[..., 3].copy(),
-        depth=np.frombuffer(depth, np.float32).reshape(gpu.size, gpu.size),
+        radiance=np.ascontiguousarray(pixels[..., :3]),
+        part=(pixels[..., 3] * np.float32(255.0) + np.float32(0.5)).astype(np.uint8),
+        depth=np.frombuffer(depth, np.float32).reshape(shape),
     )

@@ -17,7 +17,8 @@ from schemas.errors import SampleRejected
 from schemas.recipes import Camera, Scene
 from workers import occluders
 from workers.backgrounds import sample_room
-from workers.render import NEAR, Light
+from workers.light import Light, hemisphere
+from workers.render import NEAR
 from workers.surfaces import Surface
 
 __all__ = [
@@ -175,8 +176,10 @@ def sample_light(scene: Scene, rng: np.random.Generator) -> tuple[Light, dict[st
     light = Light(
         direction=direction,
         sun=sun * sun_colour,
-        sky=ambient * sky_colour,
-        bounce=(0.35 * ambient + 0.2 * sun * np.sin(elevation)) * np.array([1.0, 0.95, 0.88]),
+        ambient=hemisphere(
+            ambient * sky_colour,
+            (0.35 * ambient + 0.2 * sun * np.sin(elevation)) * np.array([1.0, 0.95, 0.88]),
+        ),
         softness=softness,
         exposure=exposure,
         horizon=_colour(_mix((0.55, 0.68, 0.86), (0.8, 0.82, 0.85), cloud)),

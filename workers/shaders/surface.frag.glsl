@@ -5,17 +5,18 @@ uniform sampler2DArray textures;
 
 in vec3 normal;
 in vec3 uv_layer;
-in vec3 root_albedo;
-flat in vec2 rough_part;
+in vec3 ambient_root;
+in vec3 sun_root;
+flat in vec3 part_bare_rough;
 
-layout(location = 0) out vec4 albedo_rough;  // square root of linear albedo
-layout(location = 1) out vec4 normal_part;
-layout(location = 2) out float depth;        // along the camera's axis, metres
+layout(location = 0) out vec4 ambient_part;  // square root of linear light, relative
+layout(location = 1) out vec4 sun_bare;      // likewise; 1 where the backdrop shows: shadow catchers, and nothing at all
+layout(location = 2) out vec4 normal_rough;
 
 void main() {
-    vec3 tile = texture(textures, uv_layer).rgb;
     // sRGB's curve lies close to a square, and both factors are stored as roots.
-    albedo_rough = vec4(root_albedo * tile, rough_part.x);
-    normal_part = vec4(normalize(gl_FrontFacing ? normal : -normal) * 0.5 + 0.5, rough_part.y);
-    depth = 1.0 / gl_FragCoord.w;
+    vec3 tile = texture(textures, uv_layer).rgb;
+    ambient_part = vec4(ambient_root * tile, part_bare_rough.x);
+    sun_bare = vec4(sun_root * tile, part_bare_rough.y);
+    normal_rough = vec4(normal * 0.5 + 0.5, part_bare_rough.z);
 }

@@ -1,6 +1,11 @@
 #version 330
-// First pass: what lies at every sample. One draw call for everything, so finish and texture come per vertex.
+// First pass: what lies at every sample and the light it would get if nothing stood in between. One draw call for
+// everything, so finish and texture come per vertex; so does the light, which costs llvmpipe far less than per sample.
 uniform mat4 clip_from_ground;
+uniform vec3 to_sun;
+uniform vec3 sun;         // of a white surface that faces it, over the largest that `sun_root` holds
+uniform vec3 ambient[9];  // irradiance polynomial of the normal, over the largest that `ambient_root` holds
+uniform float side;       // 1 draws the outside of what is seen, -1 its inside
 
 in vec3 in_position;  // ground frame, metres
 in vec3 in_normal;
@@ -11,14 +16,23 @@ in uvec2 in_finish;  // texture layer, roughness 0..254 (255: shadow catcher)
 
 out vec3 normal;
 out vec3 uv_layer;
-out vec3 root_albedo;
-flat out vec2 rough_part;
+out vec3 ambient_root;
+out vec3 sun_root;
+flat out vec3 part_bare_rough;
+
+vec3 irradiance(vec3 n) {
+    return max(ambient[0] + ambient[1] * n.x + ambient[2] * n.y + ambient[3] * n.z + ambient[4] * (n.x * n.y) +
+               ambient[5] * (n.y * n.z) + ambient[6] * (3.0 * n.z * n.z - 1.0) + ambient[7] * (n.x * n.z) +
+               ambient[8] * (n.x * n.x - n.y * n.y), 0.0);
+}
 
 void main() {
-    normal = in_normal;
+    bool catcher = in_finish.y == 255u;
+    normal = in_normal * side;
     uv_layer = vec3(in_uv, float(in_finish.x));
-    root_albedo = sqrt(mix(in_colour / 12.92, pow((in_colour + 0.055) / 1.055, vec3(2.4)),
-                           step(0.04045, in_colour)));
-    rough_part = vec2(float(in_finish.y), float(in_part)) / 255.0;
+    vec3 albedo = mix(in_colour / 12.92, pow((in_colour + 0.055) / 1.055, vec3(2.4)), step(0.04045, in_colour));
+    ambient_root = catcher ? vec3(1.0) : sqrt(albedo * irradiance(normal));
+    sun_root = catcher ? vec3(1.0) : sqrt(albedo * sun * max(dot(normal, to_sun), 0.0));
+    part_bare_rough = vec3(float(in_part) / 255.0, catcher ? 1.0 : 0.0, float(in_finish.y) / 255.0);
     gl_Position = clip_from_ground * vec4(in_position, 1.0);
 }
