@@ -27,9 +27,10 @@ def _absolute(document: dict[str, Any]) -> dict[str, Any]:
     for key in ("model", "images", "annotations"):
         if isinstance(fixed.get(key), str) and fixed[key] not in ("", "default"):
             fixed[key] = files.absolute(fixed[key])
-    if isinstance(fixed.get("scene"), dict) and isinstance(fixed["scene"].get("backgrounds"), str):
-        scene = fixed["scene"]
-        fixed["scene"] = scene | {"backgrounds": files.absolute(scene["backgrounds"])}
+    if isinstance(fixed.get("scene"), dict):
+        scene, urls = fixed["scene"], ("backgrounds", "people_in_backgrounds", "hdri")
+        named = {key: scene[key] for key in urls if isinstance(scene.get(key), str)}
+        fixed["scene"] = scene | {key: files.absolute(url) for key, url in named.items()}
     if isinstance(fixed.get("motions"), dict):
         fixed["motions"] = {
             name: lot | {"mot": files.absolute(lot["mot"])}

@@ -84,8 +84,8 @@ def write_whole(url: str, data: bytes) -> None:
         raise _refusal(url, "written", error, "free some space, or choose another place") from error
 
 
-def list_files(url: str, suffix: str) -> list[str]:
-    """Lists the files ending in `suffix` directly under a folder URL, sorted; [] where there are none."""
+def list_files(url: str, suffix: str | tuple[str, ...]) -> list[str]:
+    """Lists the files ending in `suffix`, or in one of several, directly under a folder URL, sorted; [] where there are none."""
     try:
         fs, path = fsspec.core.url_to_fs(url)
         found = [fs.unstrip_protocol(p) for p in fs.ls(path, detail=False) if p.endswith(suffix)]
@@ -96,7 +96,7 @@ def list_files(url: str, suffix: str) -> list[str]:
     return sorted(str(p) for p in found)
 
 
-def list_versions(url: str, suffix: str) -> list[list[str]]:
+def list_versions(url: str, suffix: str | tuple[str, ...]) -> list[list[str]]:
     """Lists the same files with what the file system says of their versions, never from a cache."""
     fields = ("size", "mtime", "ETag", "etag", "md5Hash", "CRC", "LastModified", "last_modified")
     try:

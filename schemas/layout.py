@@ -59,6 +59,10 @@ ARRAYS: tuple[ArraySpec, ...] = (
     _spec("light_id", (), "", "Index into the shard attribute `lights`", "i4"),
     _spec("anthropometry", (4,), "m, kg, year, 1", "Stature, mass, age, sex (0 female, 1 male)"),
     _spec("camera_yaw", (), "rad", "Direction of the camera about the person, 0 = in front"),
+    _spec("shutter", (), "s", "How long the picture was exposed"),
+    _spec("motion_blur", (), "px", "Mean streak of the person's pixels during the exposure"),
+    _spec("exposure", (), "stop", "By how much the picture is exposed above what was metered"),
+    _spec("compression", (), "1", "Strength of video compression, 0 where there was none"),
     _spec("occlusion", (), "1", "Share of the labelled lower keypoints that are hidden"),
 )
 BY_NAME = {spec.name: spec for spec in ARRAYS}

@@ -127,16 +127,52 @@ class People(Frozen):
     bmi: Annotated[tuple[_Bmi, _Bmi], AfterValidator(_ordered)] = (18.0, 34.0)
 
 
-class Camera(Frozen):
-    """A phone on a tripod or in a hand."""
+class Views(Frozen):
+    """How often the phone stands where; the numbers are relative weights."""
 
+    front: _Size = 0.3
+    side: _Size = 0.25
+    """The left or the right side."""
+    oblique: _Size = 0.2
+    """45 degrees to the left or right of the front."""
+    any: _Size = 0.25
+    """Anywhere within `Camera.yaw`."""
+    spread: _Size = 12.0
+    """A phone stands within this many degrees of the view that is meant."""
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Returns each view's share; they add up to 1."""
+        sizes = {n: float(getattr(self, n)) for n in ("front", "side", "oblique", "any")}
+        total = sum(sizes.values())
+        return {name: size / total for name, size in sizes.items()}
+
+    @model_validator(mode="after")
+    def _one_is_wanted(self) -> "Views":
+        if self.front + self.side + self.oblique + self.any <= 0:
+            raise ValueError("all weights are 0; give at least one view a weight")
+        return self
+
+
+class Camera(Frozen):
+    """A phone on a tripod or in a hand. Shots that do not hold the whole person are drawn again."""
+
+    views: Views = Views()
     yaw: Range = (-180.0, 180.0)
-    """0 films the person's front, 90 the left side."""
-    distance: PositiveRange = (2.0, 5.0)
-    height: Range = (0.4, 1.8)
-    focal_mm: PositiveRange = (24.0, 60.0)
+    """0 films the person's front, 90 the left side. A view outside this range is replaced by one within it."""
+    distance: PositiveRange = (1.0, 6.0)
+    height: Range = (0.3, 2.0)
+    focal_mm: PositiveRange = (22.0, 80.0)
     """35 mm equivalent."""
-    roll: Range = (-4.0, 4.0)
+    pitch: Range = (-5.0, 5.0)
+    """By how much the phone is tilted up from the person, degrees."""
+    roll: Range = (-6.0, 6.0)
+    portrait: Share = 0.6
+    """Share of phones held upright."""
+    handheld: Share = 0.5
+    """Share of phones held in a hand; the others stand on a tripod."""
+    shake: SizeRange = (0.1, 0.7)
+    """Standard deviation of a hand's turn about each axis, degrees."""
     margin: PositiveRange = (1.1, 1.5)
     """Side of the square crop over the longer side of the person's box."""
     shift: Share = 0.08
@@ -146,16 +182,36 @@ class Camera(Frozen):
 class Scene(Frozen):
     """Light, background, things in front, and what the phone does to the picture."""
 
+    hdri: str | None = None
+    """URL of a folder of environment maps, `.hdr` or `.exr`, each the whole sphere, twice as wide as high."""
+    hdri_share: Share = 0.5
+    """Share of frames lit by one of them, where there are any."""
     backgrounds: str | None = None
-    """URL of a folder of JPEG photos; None paints rooms."""
-    sun: SizeRange = (0.5, 1.1)
-    ambient: SizeRange = (0.25, 0.6)
+    """URL of a folder of JPEG photos without people."""
+    people_in_backgrounds: str | None = None
+    """URL of a COCO instances or person_keypoints JSON: photos that it says show a person are left out."""
+    backgrounds_share: Share = 1.0
+    """Share of the other frames that have one of these photos behind them; the rest stand in painted rooms."""
+    sun: SizeRange = (0.3, 1.3)
+    ambient: SizeRange = (0.2, 0.6)
     occluder: Share = 0.25
     """Share of frames with something standing in front of the person."""
+    bystanders: Share = 0.15
+    """Share of frames with other people in the background."""
+    exposure: Range = (-0.7, 0.7)
+    """By how much the phone exposes wrongly, stops."""
+    white_balance: SizeRange = (0.0, 0.08)
+    """Standard deviation of the error of red, green and blue, natural logarithm."""
+    shutter: PositiveRange = (0.001, 0.033)
+    """How long the film is exposed, seconds; long times are as likely as short ones, by ratio."""
     blur: SizeRange = (0.0, 0.8)
-    """Gaussian blur, pixels."""
+    """Gaussian blur of the lens, pixels."""
     noise: SizeRange = (0.0, 6.0)
     """Sensor noise, grey levels of 255."""
+    compressed: Share = 0.4
+    """Share of frames that went through a video's compression."""
+    compression: Annotated[tuple[Share, Share], AfterValidator(_ordered)] = (0.2, 1.0)
+    """How strong it was: 0 hardly visible, 1 a messenger's smallest."""
 
 
 class SynthRecipe(Frozen):

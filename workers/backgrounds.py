@@ -1,9 +1,10 @@
-"""What stands around the person: furnished rooms, gardens and yards about the origin, or a photograph.
+"""What stands around the person: furnished rooms, gardens and yards about the origin, or a bare floor to catch shadows.
 
 Ground frame, metres, Y up, floor at y = 0. Nothing stands within `CLEAR_M` of the origin, where the person is, nor
 between the person and the camera where a view is given.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.recipes import Scene
-from workers import props, textures
-from workers.photos import sample_photo
-from workers.surfaces import SCENERY, Floats, Surface, merge, place, sheet
+from workers import equipment, props, textures
+from workers.furnishing import CLEAR_M, Place, along_walls, behind, scattered
+from workers.surfaces import Surface, merge, place, sheet
 
 Array = NDArray[np.float64]
-CLEAR_M = 1.3
 FLOOR_M = 9.0
 """Half the edge of the floor."""
 _WHITE = np.full(3, 0.94)
@@ -32,6 +32,8 @@ class _Style:
     indoors: bool = True
     pictures: float = 0.5
     """Share of walls with something hanging on them."""
+    rugs: float = 0.15
+    """Share of places with a mat or a rug under the person."""
 
 
 _WOOD_FLOORS = (
@@ -66,21 +68,33 @@ STYLES = {
             props.dumbbells,
             props.crate,
             props.exercise_ball,
-            props.table,
-            props.crate,
+            equipment.kettlebells,
+            equipment.plate_tree,
+            equipment.weight_bench,
+            equipment.treadmill,
+            equipment.step_platform,
+            equipment.foam_rollers,
         ),
+        rugs=0.4,
     ),
     "clinic": _Style(
         floors=(("tiles", (0.84, 0.86, 0.86)), ("concrete", (0.66, 0.72, 0.74)), _WOOD_FLOORS[2]),
         walls=("plaster",),
         things=(
-            props.table,
+            equipment.treatment_table,
+            equipment.parallel_bars,
+            equipment.wall_bars,
+            equipment.stool,
+            equipment.folding_screen,
+            equipment.walking_frame,
+            equipment.step_platform,
+            equipment.foam_rollers,
             props.cabinet,
             props.chair,
             props.exercise_ball,
             props.plant,
-            props.cabinet,
         ),
+        rugs=0.25,
     ),
     "garage": _Style(
         floors=(("concrete", (0.62, 0.61, 0.6)),),
@@ -116,25 +130,22 @@ _STYLE_WEIGHTS = {
 
 
 def sample_room(
-    scene: Scene, rng: np.random.Generator, eye: Array | None = None
-) -> tuple[list[Surface], NDArray[np.uint8] | None, dict[str, Any]]:
-    """Draws the surroundings of a person near the origin.
+    scene: Scene,
+    rng: np.random.Generator,
+    eye: Array | None = None,
+    guests: Sequence[Surface] = (),
+) -> tuple[list[Surface], dict[str, Any]]:
+    """Draws a painted place about a person near the origin.
 
     Args:
-        scene: `scene.backgrounds` names a folder of photos; None builds a place of solids.
+        scene: unused ranges are the callers'; a place's own variety is not a matter of taste.
         rng: all randomness.
         eye: (3,) camera position, ground frame: no furniture is put between it and the person.
+        guests: other people about the origin, who are put where the camera sees them.
 
     Returns:
-        The surfaces (part 0), the photo behind them (h, h, 3) or None, and a JSON description.
-
-    Raises:
-        InputError: the folder holds no JPEG that can be decoded.
+        The surfaces (part 0), and a JSON description.
     """
-    if scene.backgrounds is not None:
-        photo, name = sample_photo(scene.backgrounds, rng)
-        ground = replace(_floor("", np.ones(3)), catcher=True)
-        return [ground], photo, {"room": "photo", "photo": name}
     names = list(_STYLE_WEIGHTS)
     kind = names[int(rng.choice(len(names), p=list(_STYLE_WEIGHTS.values())))]
     style = STYLES[kind]
@@ -143,27 +154,57 @@ def sample_room(
     turn = float(rng.uniform(-np.pi, np.pi))
     halves = rng.uniform(2.2, 4.6, 2) if style.indoors else rng.uniform(4.0, 7.5, 2)
     offset = rng.uniform(-0.4, 0.4, 2) * (halves - CLEAR_M)
-    height = (
-        float(rng.uniform(2.4, 3.4)) if style.indoors else float(rng.choice([1.2, 1.9, 2.6, 4.0]))
-    )
-    surfaces = [_floor(pattern, tint)]
+    where = Place(halves=halves, offset=offset, turn=turn, eye=eye)
+    low, high = (2.4, 3.4) if style.indoors else (1.2, 4.0)
+    height = float(rng.uniform(low, high))
     walls, wall_names = _walls(style, halves, height, rng)
-    inside = [*walls, *_furniture(style, halves, offset, turn, eye, rng)]
-    shift = np.array([offset[0], 0.0, offset[1]])
-    surfaces += [place(place(s, at=shift), at=np.zeros(3), turn=turn) for s in inside]
+    things = along_walls(where, style.things, int(rng.integers(4, 11)), rng)
+    surfaces = [_floor(pattern, tint), *(where.to_ground(s) for s in (*walls, *things))]
+    if rng.random() < style.rugs:
+        surfaces.append(_rug(rng))
+    people = behind(where, guests, rng)
     if style.indoors:
         surfaces.append(_ceiling(height, rng))
-    return (
-        surfaces,
-        None,
-        {
-            "room": kind,
-            "floor": pattern,
-            "floor_colour": [round(float(c), 3) for c in tint],
-            "walls": wall_names,
-            "room_size": [round(float(2 * h), 2) for h in halves],
-        },
+    about = {
+        "room": kind,
+        "floor": pattern,
+        "floor_colour": [round(float(c), 3) for c in tint],
+        "walls": wall_names,
+        "room_size": [round(float(2 * h), 2) for h in halves],
+        "bystanders": len(people),
+    }
+    return [*surfaces, *people], about
+
+
+def sample_ground(
+    rng: np.random.Generator, eye: Array, guests: Sequence[Surface] = ()
+) -> tuple[list[Surface], dict[str, Any]]:
+    """Draws what stands on the floor of a photograph or an environment map, and the floor that catches its shadow."""
+    where = Place(halves=np.full(2, 4.5), offset=np.zeros(2), turn=0.0, eye=eye)
+    kind = str(rng.choice(["none", "gym", "clinic", "home", "yard"], p=[0.4, 0.2, 0.2, 0.1, 0.1]))
+    count = int(rng.integers(1, 5))
+    things = scattered(where, STYLES[kind].things, count, rng) if kind != "none" else []
+    people = behind(where, guests, rng)
+    ground = replace(_floor("", np.ones(3)), catcher=True)
+    rug = [_rug(rng)] if rng.random() < 0.15 else []
+    return [ground, *rug, *things, *people], {"things": kind, "bystanders": len(people)}
+
+
+def _rug(rng: np.random.Generator) -> Surface:
+    """A mat under the person, flat, so that feet stand on the floor all the same."""
+    width, depth = rng.uniform(0.6, 1.2), rng.uniform(1.5, 2.2)
+    name = str(rng.choice(["cloth", "carpet", "mats", "rubber"]))
+    flat = sheet(
+        np.array([-width / 2, 0.004, -depth / 2]),
+        np.array([0, 0, depth]),
+        np.array([width, 0, 0]),
+        props.vivid(rng),
+        tile=textures.TILE_M[name],
     )
+    mat = place(
+        flat, at=[*rng.normal(0, 0.1, 1), 0, *rng.normal(0, 0.1, 1)], turn=rng.uniform(0, np.pi)
+    )
+    return _textured(replace(mat, casts=False, name="rug"), name, 0.9)
 
 
 def _textured(surface: Surface, name: str, roughness: float = 0.8) -> Surface:
@@ -306,54 +347,3 @@ def _hangings(reach: float, height: float, rng: np.random.Generator) -> list[Sur
         if y + size[1] < height and abs(middle + x) < reach
     ]
     return [place(_panel(size, c), at=np.array([middle + x, y, 0])) for size, c, x, y in fitting]
-
-
-def _furniture(
-    style: _Style,
-    halves: Array,
-    offset: Array,
-    turn: float,
-    eye: Array | None,
-    rng: np.random.Generator,
-) -> list[Surface]:
-    """Things along the walls, as one mesh in the room's own frame (before `offset` and `turn`)."""
-    camera = None if eye is None else _into_room(eye[[0, 2]], turn) - offset
-    standing: list[Surface] = []
-    taken: list[tuple[Floats, Floats]] = []
-    for _ in range(int(rng.integers(4, 11))):
-        maker = style.things[int(rng.integers(len(style.things)))]
-        thing = maker(rng, SCENERY)
-        side, along = int(rng.integers(4)), float(rng.uniform(-0.85, 0.85))
-        size = np.ptp(thing.vertices, axis=0)
-        away = max(float(halves[side % 2]) - size[2] / 2 - rng.uniform(0.05, 0.5), 0.0)
-        spot = np.array([along * float(halves[1 - side % 2]), 0.0, -away])
-        thing = place(thing, at=spot, turn=rng.uniform(-0.15, 0.15))
-        thing = place(thing, at=np.zeros(3), turn=side * np.pi / 2)
-        footprint = thing.vertices[:, [0, 2]]
-        low, high = footprint.min(axis=0), footprint.max(axis=0)
-        free = all((low > top).any() or (high < bottom).any() for bottom, top in taken)
-        if free and not _in_the_way(footprint, -offset, camera):
-            standing.append(thing)
-            taken.append((low, high))
-    return [replace(merge(standing, "furniture"), roughness=0.6)] if standing else []
-
-
-def _into_room(xz: Array, turn: float) -> Array:
-    """Undoes the room's turn about the vertical."""
-    cos, sin = np.cos(turn), np.sin(turn)
-    return np.array([cos * xz[0] - sin * xz[1], sin * xz[0] + cos * xz[1]])
-
-
-def _in_the_way(footprint: Floats, person: Array, camera: Array | None) -> bool:
-    """True if a thing stands on the person's place or in the wedge between it and the camera (all xz, one frame)."""
-    from_person = footprint - person
-    if float(np.linalg.norm(from_person, axis=1).min()) < CLEAR_M:
-        return True
-    if camera is None:
-        return False
-    distance = float(np.linalg.norm(camera - person))
-    ahead = (camera - person) / distance
-    forward = from_person @ ahead
-    aside = np.abs(from_person @ np.array([-ahead[1], ahead[0]]))
-    # The picture is widest at the person; a wedge twice as wide at the camera as there keeps near things out too.
-    return bool(np.any((forward > -0.3) & (aside < 1.2 + 0.1 * forward)))

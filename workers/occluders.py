@@ -6,18 +6,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas import geometry
-from workers import props
+from workers import equipment, props
+from workers.furnishing import stocked
 from workers.surfaces import OCCLUDER, Surface, place
 
 Array = NDArray[np.float64]
 KINDS: tuple[tuple[str, props.Maker, float], ...] = (
-    ("crate", props.crate, 0.2),
-    ("chair", props.chair, 0.2),
-    ("plant", props.plant, 0.18),
+    ("crate", props.crate, 0.15),
+    ("chair", props.chair, 0.15),
+    ("plant", props.plant, 0.13),
     ("table", props.table, 0.12),
-    ("ball", props.exercise_ball, 0.1),
-    ("rack", props.rack, 0.08),
-    ("barbell", props.barbell, 0.12),
+    ("ball", props.exercise_ball, 0.07),
+    ("rack", props.rack, 0.06),
+    ("barbell", props.barbell, 0.1),
+    ("stool", equipment.stool, 0.06),
+    ("bench", equipment.weight_bench, 0.06),
+    ("walker", equipment.walking_frame, 0.05),
+    ("bars", equipment.parallel_bars, 0.05),
 )
 """Name, maker and share."""
 COVER = (0.02, 0.5)
@@ -37,7 +42,7 @@ def sample_occluder(
     for _ in range(_TRIES):
         index = int(rng.choice(len(KINDS), p=[share for _, _, share in KINDS]))
         name, maker, _ = KINDS[index]
-        thing = replace(maker(rng, OCCLUDER), name=name, roughness=0.6)
+        thing = replace(stocked(maker, OCCLUDER, rng), name=name, roughness=0.6)
         thing = _before(thing, name, points, eye, rng)
         if _apart(thing, points, eye) and _covers(thing, points, K, T_cam_from_ground):
             return thing

@@ -164,7 +164,11 @@ def _refuse_others(job: Job, recipe: Recipe, loaded: dict[str, Any]) -> None:
     names = [line.partition(":")[0] for line in changed_inputs(job.inputs, loaded)]
     if isinstance(recipe, SynthRecipe):
         lot = recipe.motions[job.key.lot]
-        urls = {"files.model": recipe.model, "files.backgrounds": recipe.scene.backgrounds}
+        scene = recipe.scene
+        shown = ", ".join(
+            filter(None, (scene.backgrounds, scene.people_in_backgrounds, scene.hdri))
+        )
+        urls = {"files.model": recipe.model, "files.backgrounds": shown}
         urls["files.mot"] = lot.mot if isinstance(lot, MotLot) else None
     else:
         urls = {"files.annotations": recipe.annotations, "files.images": recipe.images}

@@ -26,12 +26,14 @@ def vivid(rng: np.random.Generator) -> Colour:
     return np.asarray(value * (1 - chroma * (1 - pure)))
 
 
-def _one_of(rng: np.random.Generator, colours: tuple[tuple[float, float, float], ...]) -> Colour:
+def one_of(rng: np.random.Generator, colours: tuple[tuple[float, float, float], ...]) -> Colour:
+    """Draws one of some colours, a little lighter or darker."""
     base = np.array(colours[int(rng.integers(len(colours)))])
     return np.asarray(np.clip(base * rng.uniform(0.85, 1.15), 0, 1))
 
 
-def _at(surface: Surface, x: float, y: float, z: float, turn: float = 0.0) -> Surface:
+def at(surface: Surface, x: float, y: float, z: float, turn: float = 0.0) -> Surface:
+    """Turns a thing about the vertical and moves it."""
     return place(surface, at=np.array([x, y, z]), turn=turn)
 
 
@@ -39,9 +41,9 @@ def crate(rng: np.random.Generator, part: int) -> Surface:
     """A plyo box or a moving carton."""
     size = np.array([rng.uniform(0.35, 0.8), rng.uniform(0.3, 0.8), rng.uniform(0.35, 0.7)])
     wooden = rng.random() < 0.6
-    colour = _one_of(rng, WOODS) if wooden else vivid(rng)
+    colour = one_of(rng, WOODS) if wooden else vivid(rng)
     body = box(size, colour, part, tile=0.8)
-    lid = _at(
+    lid = at(
         box(np.array([size[0], 0.02, size[2]]) * 1.01, colour * 0.8, part), 0, size[1] - 0.015, 0
     )
     return merge([body, lid], "crate")
@@ -51,11 +53,11 @@ def table(rng: np.random.Generator, part: int) -> Surface:
     """A table, a desk or a treatment bench."""
     width, depth, height = rng.uniform(1.0, 1.9), rng.uniform(0.5, 0.8), rng.uniform(0.5, 0.8)
     thick = rng.uniform(0.03, 0.12)
-    top = _at(box(np.array([width, thick, depth]), vivid(rng), part), 0, height - thick, 0)
-    colour = _one_of(rng, WOODS + METALS)
+    top = at(box(np.array([width, thick, depth]), vivid(rng), part), 0, height - thick, 0)
+    colour = one_of(rng, WOODS + METALS)
     x, z = width / 2 - 0.05, depth / 2 - 0.05
     legs = [
-        _at(box(np.array([0.05, height - thick, 0.05]), colour, part), sx * x, 0, sz * z)
+        at(box(np.array([0.05, height - thick, 0.05]), colour, part), sx * x, 0, sz * z)
         for sx in (-1, 1)
         for sz in (-1, 1)
     ]
@@ -65,19 +67,17 @@ def table(rng: np.random.Generator, part: int) -> Surface:
 def chair(rng: np.random.Generator, part: int) -> Surface:
     """A kitchen or office chair."""
     seat, back, edge = rng.uniform(0.42, 0.5), rng.uniform(0.8, 1.0), rng.uniform(0.4, 0.5)
-    cover, frame = vivid(rng), _one_of(rng, WOODS + METALS)
+    cover, frame = vivid(rng), one_of(rng, WOODS + METALS)
     parts = [
-        _at(box(np.array([edge, 0.05, edge]), cover, part), 0, seat - 0.05, 0),
-        _at(
-            box(np.array([edge, back - seat - 0.12, 0.03]), cover, part), 0, seat + 0.12, -edge / 2
-        ),
+        at(box(np.array([edge, 0.05, edge]), cover, part), 0, seat - 0.05, 0),
+        at(box(np.array([edge, back - seat - 0.12, 0.03]), cover, part), 0, seat + 0.12, -edge / 2),
     ]
     for sx in (-1, 1):
         x = sx * (edge / 2 - 0.02)
         parts.append(
-            _at(box(np.array([0.035, seat - 0.05, 0.035]), frame, part), x, 0, edge / 2 - 0.02)
+            at(box(np.array([0.035, seat - 0.05, 0.035]), frame, part), x, 0, edge / 2 - 0.02)
         )
-        parts.append(_at(box(np.array([0.035, back, 0.035]), frame, part), x, 0, -edge / 2 + 0.02))
+        parts.append(at(box(np.array([0.035, back, 0.035]), frame, part), x, 0, -edge / 2 + 0.02))
     return merge(parts, "chair")
 
 
@@ -93,7 +93,7 @@ def plant(rng: np.random.Generator, part: int) -> Surface:
         leaf = _leaf(reach * rng.uniform(0.5, 1.1), rise * rng.uniform(0.5, 1.1), rng)
         colour = np.clip(green * rng.uniform(0.75, 1.3), 0, 1)
         mesh = _strip(leaf, rng.uniform(0.03, 0.07), colour, part)
-        parts.append(_at(mesh, 0, pot_h * 0.9, 0, turn=2.4 * k + rng.uniform(-0.3, 0.3)))
+        parts.append(at(mesh, 0, pot_h * 0.9, 0, turn=2.4 * k + rng.uniform(-0.3, 0.3)))
     return merge(parts, "plant")
 
 
@@ -128,22 +128,22 @@ def exercise_ball(rng: np.random.Generator, part: int) -> Surface:
 def rack(rng: np.random.Generator, part: int) -> Surface:
     """A squat rack: two or four uprights with crossbars."""
     width, height, depth = rng.uniform(1.1, 1.3), rng.uniform(1.8, 2.4), rng.uniform(0.5, 1.2)
-    colour, edge = _one_of(rng, METALS), rng.uniform(0.05, 0.08)
+    colour, edge = one_of(rng, METALS), rng.uniform(0.05, 0.08)
     post = box(np.array([edge, height, edge]), colour, part)
     beam = box(np.array([width, edge, edge]), colour, part)
     rail = box(np.array([edge, edge, depth]), colour, part)
     parts = []
     for z in (-depth / 2, depth / 2):
-        parts += [_at(post, sx * width / 2, 0, z) for sx in (-1, 1)]
-        parts.append(_at(beam, 0, height - edge, z))
-    parts += [_at(rail, sx * width / 2, y, 0) for sx in (-1, 1) for y in (0.0, height - edge)]
+        parts += [at(post, sx * width / 2, 0, z) for sx in (-1, 1)]
+        parts.append(at(beam, 0, height - edge, z))
+    parts += [at(rail, sx * width / 2, y, 0) for sx in (-1, 1) for y in (0.0, height - edge)]
     return merge(parts, "rack")
 
 
 def barbell(rng: np.random.Generator, part: int) -> Surface:
     """A loaded bar along x, its axis at y = 0."""
     length, radius = rng.uniform(1.5, 2.1), rng.uniform(0.11, 0.225)
-    steel = _one_of(rng, METALS)
+    steel = one_of(rng, METALS)
     parts = [rod(np.array([-length / 2, 0, 0]), np.array([length / 2, 0, 0]), 0.014, steel, part)]
     colour = vivid(rng) if rng.random() < 0.5 else np.array([0.1, 0.1, 0.11])
     for sign in (-1.0, 1.0):
@@ -157,10 +157,10 @@ def barbell(rng: np.random.Generator, part: int) -> Surface:
 
 def dumbbells(rng: np.random.Generator, part: int) -> Surface:
     """A low rack of dumbbells."""
-    width, frame = rng.uniform(0.9, 1.6), _one_of(rng, METALS)
-    parts = [_at(box(np.array([width, 0.04, 0.35]), frame, part), 0, y, 0) for y in (0.25, 0.6)]
+    width, frame = rng.uniform(0.9, 1.6), one_of(rng, METALS)
+    parts = [at(box(np.array([width, 0.04, 0.35]), frame, part), 0, y, 0) for y in (0.25, 0.6)]
     parts += [
-        _at(box(np.array([0.05, 0.65, 0.3]), frame, part), sx * width / 2, 0, 0) for sx in (-1, 1)
+        at(box(np.array([0.05, 0.65, 0.3]), frame, part), sx * width / 2, 0, 0) for sx in (-1, 1)
     ]
     weights = vivid(rng) if rng.random() < 0.4 else np.array([0.12, 0.12, 0.13])
     for y in (0.29, 0.64):
@@ -176,21 +176,21 @@ def dumbbells(rng: np.random.Generator, part: int) -> Surface:
 def shelf(rng: np.random.Generator, part: int) -> Surface:
     """A bookcase with books, boxes and gaps."""
     width, height, depth = rng.uniform(0.6, 1.4), rng.uniform(0.9, 2.1), 0.3
-    colour = _one_of(rng, WOODS) if rng.random() < 0.6 else np.full(3, rng.uniform(0.75, 0.95))
+    colour = one_of(rng, WOODS) if rng.random() < 0.6 else np.full(3, rng.uniform(0.75, 0.95))
     board = box(np.array([width, 0.025, depth]), colour, part)
     parts = [
-        _at(box(np.array([0.025, height, depth]), colour, part), sx * width / 2, 0, 0)
+        at(box(np.array([0.025, height, depth]), colour, part), sx * width / 2, 0, 0)
         for sx in (-1, 1)
     ]
-    parts.append(_at(box(np.array([width, height, 0.02]), colour * 0.8, part), 0, 0, -depth / 2))
+    parts.append(at(box(np.array([width, height, 0.02]), colour * 0.8, part), 0, 0, -depth / 2))
     for level in np.linspace(0.05, height - 0.03, max(3, round(height / 0.38))):
-        parts.append(_at(board, 0, level, 0))
+        parts.append(at(board, 0, level, 0))
         x = -width / 2 + 0.04
         while x < width / 2 - 0.08 and level < height - 0.2:
             w, h = rng.uniform(0.02, 0.1), rng.uniform(0.14, 0.28)
             if rng.random() < 0.8:
                 book = box(np.array([w, h, rng.uniform(0.15, 0.24)]), vivid(rng), part)
-                parts.append(_at(book, x + w / 2, level + 0.025, 0.01))
+                parts.append(at(book, x + w / 2, level + 0.025, 0.01))
             x += w + 0.004
     return merge(parts, "shelf")
 
@@ -200,18 +200,16 @@ def sofa(rng: np.random.Generator, part: int) -> Surface:
     width, depth, colour = rng.uniform(0.9, 2.2), rng.uniform(0.8, 0.95), vivid(rng)
     seats = max(1, round(width / 0.75))
     parts = [
-        _at(box(np.array([width, 0.28, depth]), colour * 0.85, part), 0, 0.06, 0),
-        _at(box(np.array([width, 0.6, 0.2]), colour, part), 0, 0.25, -depth / 2 + 0.1),
+        at(box(np.array([width, 0.28, depth]), colour * 0.85, part), 0, 0.06, 0),
+        at(box(np.array([width, 0.6, 0.2]), colour, part), 0, 0.25, -depth / 2 + 0.1),
     ]
     parts += [
-        _at(
-            box(np.array([0.18, 0.5, depth]), colour * 0.95, part), sx * (width / 2 - 0.09), 0.06, 0
-        )
+        at(box(np.array([0.18, 0.5, depth]), colour * 0.95, part), sx * (width / 2 - 0.09), 0.06, 0)
         for sx in (-1, 1)
     ]
-    foot = box(np.array([0.06, 0.07, 0.06]), _one_of(rng, WOODS), part)
+    foot = box(np.array([0.06, 0.07, 0.06]), one_of(rng, WOODS), part)
     parts += [
-        _at(foot, sx * (width / 2 - 0.1), 0, sz * (depth / 2 - 0.1))
+        at(foot, sx * (width / 2 - 0.1), 0, sz * (depth / 2 - 0.1))
         for sx in (-1, 1)
         for sz in (-1, 1)
     ]
@@ -219,14 +217,14 @@ def sofa(rng: np.random.Generator, part: int) -> Surface:
     for k in range(seats):
         x = -width / 2 + 0.19 + inner * (k + 0.5)
         parts.append(
-            _at(box(np.array([inner - 0.02, 0.14, depth - 0.22]), colour, part), x, 0.34, 0.09)
+            at(box(np.array([inner - 0.02, 0.14, depth - 0.22]), colour, part), x, 0.34, 0.09)
         )
     return merge(parts, "sofa")
 
 
 def lamp(rng: np.random.Generator, part: int) -> Surface:
     """A standing lamp."""
-    height, metal = rng.uniform(1.3, 1.8), _one_of(rng, METALS)
+    height, metal = rng.uniform(1.3, 1.8), one_of(rng, METALS)
     shade = lathe(
         np.array([0.2, 0.13]), np.array([height, height + 0.28]), np.array([0.95, 0.9, 0.78]), part
     )
@@ -247,7 +245,7 @@ def lamp(rng: np.random.Generator, part: int) -> Surface:
 def cabinet(rng: np.random.Generator, part: int) -> Surface:
     """A cupboard or a chest of drawers, with fronts and handles."""
     width, height, depth = rng.uniform(0.6, 1.6), rng.uniform(0.7, 2.0), rng.uniform(0.4, 0.55)
-    colour = _one_of(rng, WOODS) if rng.random() < 0.5 else np.full(3, rng.uniform(0.7, 0.95))
+    colour = one_of(rng, WOODS) if rng.random() < 0.5 else np.full(3, rng.uniform(0.7, 0.95))
     parts = [box(np.array([width, height, depth]), colour * 0.85, part)]
     columns, rows = max(1, round(width / 0.5)), max(1, round(height / rng.uniform(0.3, 0.9)))
     w, h = width / columns, height / rows
@@ -256,8 +254,8 @@ def cabinet(rng: np.random.Generator, part: int) -> Surface:
             x, y = -width / 2 + w * (i + 0.5), h * j
             front = box(np.array([w - 0.015, h - 0.015, 0.02]), colour, part)
             handle = box(np.array([0.1, 0.015, 0.02]), np.full(3, 0.25), part)
-            parts += [_at(front, x, y + 0.008, depth / 2 + 0.01)]
-            parts += [_at(handle, x, y + h * 0.8, depth / 2 + 0.03)]
+            parts += [at(front, x, y + 0.008, depth / 2 + 0.01)]
+            parts += [at(handle, x, y + h * 0.8, depth / 2 + 0.03)]
     return merge(parts, "cabinet")
 
 
@@ -270,19 +268,19 @@ def tree(rng: np.random.Generator, part: int) -> Surface:
     for _ in range(int(rng.integers(5, 9))):
         clump = ball(rng.uniform(0.5, 1.0), np.clip(green * rng.uniform(0.8, 1.2), 0, 1), part, 14)
         x, z = rng.normal(0, 0.5, 2)
-        parts.append(_at(clump, float(x), height * rng.uniform(0.6, 0.9), float(z)))
+        parts.append(at(clump, float(x), height * rng.uniform(0.6, 0.9), float(z)))
     return merge(parts, "tree")
 
 
 def garden_bench(rng: np.random.Generator, part: int) -> Surface:
     """A park bench of slats."""
-    width, wood = rng.uniform(1.2, 1.8), _one_of(rng, WOODS)
+    width, wood = rng.uniform(1.2, 1.8), one_of(rng, WOODS)
     slat = box(np.array([width, 0.03, 0.09]), wood, part)
-    parts = [_at(slat, 0, 0.42, -0.2 + 0.11 * k) for k in range(4)]
+    parts = [at(slat, 0, 0.42, -0.2 + 0.11 * k) for k in range(4)]
     upright = box(np.array([width, 0.09, 0.03]), wood, part)
-    parts += [_at(upright, 0, 0.55 + 0.12 * k, -0.27) for k in range(3)]
-    iron = _one_of(rng, METALS)
+    parts += [at(upright, 0, 0.55 + 0.12 * k, -0.27) for k in range(3)]
+    iron = one_of(rng, METALS)
     for sx in (-1, 1):
-        parts.append(_at(box(np.array([0.05, 0.42, 0.4]), iron, part), sx * width * 0.42, 0, -0.03))
-        parts.append(_at(box(np.array([0.05, 0.85, 0.04]), iron, part), sx * width * 0.42, 0, -0.3))
+        parts.append(at(box(np.array([0.05, 0.42, 0.4]), iron, part), sx * width * 0.42, 0, -0.03))
+        parts.append(at(box(np.array([0.05, 0.85, 0.04]), iron, part), sx * width * 0.42, 0, -0.3))
     return merge(parts, "garden_bench")

@@ -13,18 +13,22 @@ from numpy.typing import NDArray
 
 from schemas import layout
 from schemas.errors import InputError, SampleRejected
+from schemas.geometry import invert_rigid
 from schemas.recipes import AnyLot, MotLot, People, RandomLot, SynthRecipe
 from schemas.shards import Quarantined, ShardContents, ShardKey, generator
 from schemas.skeleton import SkeletonSpec
 from workers import (
     annotate,
     body,
+    bystanders,
+    development,
     images,
     motions,
     osim,
     render,
-    scene,
     squats,
+    stage,
+    streaks,
     surfaces,
     wardrobe,
 )
@@ -129,7 +133,7 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         model=osim.OsimModel(sources.osim, human.scale),
     )
     rng = generator(seed, "motion", key.lot, subject)
-    motion, times, q, rejects = _performance(lot, key.lot, sources, person.model, rng)
+    motion, times, q, rejects, played = _performance(lot, key.lot, sources, person.model, rng)
     for frame, error in rejects.items():
         shard.reject(subject, frame, error)
     shard.tables["subjects"][str(subject)] = human.description
@@ -147,7 +151,12 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         "scale": human.scale,
         "anthropometry": human.anthropometry,
     }
-    fixed = _clip_stage(recipe, person, on_floor[usable], key.lot, subject) if lot.clip else None
+    rates = _rates(played, times)
+    crowd = _crowd(recipe, sources)
+    fixed = None
+    if lot.clip:
+        rng = generator(seed, "stage", key.lot, subject)
+        fixed = _clip_stage(recipe, person, on_floor[usable], crowd, rng)
     for frame in usable:
         changing = {
             "sample_id": subject * lot.frames + frame,
@@ -155,8 +164,10 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
             "q": on_floor[frame],
         }
         rng = generator(seed, "frame", key.lot, subject, frame)
+        since = float(times[frame] - times[usable[0]]) if lot.clip else 0.0
+        moment = _Moment(q=on_floor[frame], rate=rates[frame], time=since)
         try:
-            labels, jpeg, about = _frame(recipe, person, on_floor[frame], fixed, rng)
+            labels, jpeg, about = _frame(recipe, person, moment, fixed, crowd, rng)
         except SampleRejected as error:
             shard.reject(subject, frame, error)
             continue
@@ -170,12 +181,18 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
 
 def _performance(
     lot: AnyLot, name: str, sources: Sources, model: osim.OsimModel, rng: np.random.Generator
-) -> tuple[dict[str, Any], NDArray[np.float64], NDArray[np.float64], dict[int, SampleRejected]]:
-    """Returns the motion's description, frame times (t,), poses (t, c), and frames that are unfit."""
+) -> tuple[
+    dict[str, Any],
+    NDArray[np.float64],
+    NDArray[np.float64],
+    dict[int, SampleRejected],
+    motions.Motion | None,
+]:
+    """Returns the motion's description, frame times (t,), poses (t, c), frames that are unfit, and the motion."""
     spec = model.spec
     if isinstance(lot, RandomLot):
         q = motions.random_poses(lot, spec, lot.frames, rng)
-        return {"name": name, "kind": "random"}, np.arange(float(lot.frames)), q, {}
+        return {"name": name, "kind": "random"}, np.arange(float(lot.frames)), q, {}, None
     if isinstance(lot, MotLot):
         recorded = motions.read_mot(sources.mots[name], lot.mot, spec)
         recorded = motions.perturb(recorded, spec, rng.uniform(*lot.perturb), rng)
@@ -195,7 +212,7 @@ def _performance(
         rejects[int(frame)] = SampleRejected("gap_in_motion", detail)
     description = {"name": name, "kind": kind, "parameters": recorded.parameters}
     left_out = {"rows_left_out": len(recorded.rejected), "filled": list(recorded.filled)}
-    return description | left_out, times, q, rejects
+    return description | left_out, times, q, rejects, recorded
 
 
 def _within_limits(
@@ -242,6 +259,19 @@ def _root_column(spec: SkeletonSpec, name: str) -> int:
     return spec.coordinate_names.index(name)
 
 
+_RATE_STEP_S = 0.01
+
+
+def _rates(motion: motions.Motion | None, times: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Returns how fast the coordinates change (t, c), per second; poses without a motion stand still."""
+    if motion is None:
+        return np.zeros((len(times), 1))
+    start, stop = float(motion.times[0]), float(motion.times[-1])
+    before, after = (np.clip(times + d, start, stop) for d in (-_RATE_STEP_S, _RATE_STEP_S))
+    apart = np.maximum(after - before, 1e-6)[:, None]
+    return np.asarray((motion.at(after) - motion.at(before)) / apart)
+
+
 def _facing(spec: SkeletonSpec, pose: osim.Pose) -> NDArray[np.float64]:
     """Returns the person's front as a unit vector (x, z) on the floor."""
     root = pose.T_ground_from_body[spec.body_names.index(spec.root_body)]
@@ -250,63 +280,49 @@ def _facing(spec: SkeletonSpec, pose: osim.Pose) -> NDArray[np.float64]:
     return np.asarray(front / np.linalg.norm(front))
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Stage:
-    """Everything in a picture but the person."""
-
-    view: scene.View
-    light: render.Light
-    surfaces: list[surfaces.Surface]
-    background: NDArray[np.uint8] | None
-    development: scene.Development
-    about: dict[str, Any]
-
-
-def _set_stage(
-    recipe: SynthRecipe,
-    vertices: NDArray[np.float32],
-    facing: NDArray[np.float64],
-    rng: np.random.Generator,
-) -> _Stage:
-    """Draws camera, light, room and what stands before a person of vertices (v, 3), or (t, v, 3) in a clip."""
-    view = scene.sample_view(recipe.camera, recipe.image_px, vertices, facing, rng)
-    light, about_light = scene.sample_light(recipe.scene, rng)
-    room, background, about_room = scene.sample_room(recipe.scene, rng, view.eye)
-    hidden = rng.random() < recipe.scene.occluder
-    occluder = scene.sample_occluder(view, vertices, rng) if hidden else None
-    front = [] if occluder is None else [occluder]
-    name = {"occluder": "" if occluder is None else occluder.name}
-    return _Stage(
-        view=view,
-        light=light,
-        surfaces=[*room, *front],
-        background=background,
-        development=scene.sample_development(recipe.scene, rng),
-        about=view.description | about_light | about_room | name,
-    )
+def _crowd(recipe: SynthRecipe, sources: Sources) -> stage.Crowd:
+    """Returns what draws other people for the background."""
+    return functools.partial(bystanders.draw, recipe.people, sources.osim, recipe.seed)
 
 
 def _clip_stage(
-    recipe: SynthRecipe, person: _Person, q: NDArray[np.float64], lot: str, subject: int
-) -> _Stage:
+    recipe: SynthRecipe,
+    person: _Person,
+    q: NDArray[np.float64],
+    crowd: stage.Crowd,
+    rng: np.random.Generator,
+) -> stage.Stage:
     """Sets one stage that holds the person of every frame."""
     poses = [person.model.pose(row) for row in q]
     vertices = np.stack([person.surface(pose) for pose in poses])
-    facing = _facing(person.model.spec, poses[0])
-    return _set_stage(recipe, vertices, facing, generator(recipe.seed, "stage", lot, subject))
+    return stage.set_stage(recipe, vertices, _facing(person.model.spec, poses[0]), crowd, rng)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Moment:
+    """One pose and how it changes."""
+
+    q: NDArray[np.float64]
+    """(c,)."""
+    rate: NDArray[np.float64]
+    """(c,) per second."""
+    time: float
+    """Seconds since the clip began; 0 without a clip."""
 
 
 def _frame(
     recipe: SynthRecipe,
     person: _Person,
-    q: NDArray[np.float64],
-    fixed: _Stage | None,
+    moment: _Moment,
+    fixed: stage.Stage | None,
+    crowd: stage.Crowd,
     rng: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray], bytes, dict[str, Any]]:
     """Renders and labels one pose; returns labels, JPEG, and the description of the stage."""
-    spec, pose = person.model.spec, person.model.pose(q)
+    spec, pose = person.model.spec, person.model.pose(moment.q)
     vertices = person.surface(pose)
-    stage = fixed or _set_stage(recipe, vertices, _facing(spec, pose), rng)
+    place = fixed or stage.set_stage(recipe, vertices, _facing(spec, pose), crowd, rng)
+    view = place.at(moment.time)
     skin = surfaces.Surface(
         vertices=vertices,
         faces=person.body.faces,
@@ -314,13 +330,33 @@ def _frame(
         parts=person.body.parts,
     )
     picture = _renderer(recipe.image_px).render(
-        [skin, *stage.surfaces],
-        stage.view.K,
-        stage.view.T_cam_from_ground,
-        stage.light,
-        stage.background,
+        [skin, *place.surfaces],
+        view.K,
+        view.T_cam_from_ground,
+        place.light,
+        place.backdrop(view, recipe.image_px),
     )
     keypoints = person.body.face_keypoints(person.body.skin(pose.T_ground_from_body))
-    labels = annotate.annotate(spec, pose, stage.view, picture, vertices, keypoints)
-    developed = scene.develop(picture.rgb, stage.development, rng)
-    return labels, images.encode(developed, recipe.jpeg_quality), stage.about
+    labels = annotate.annotate(spec, pose, view, picture, vertices, keypoints)
+    how = place.development
+    moves = _moves(person.model, moment, pose, how.shutter)
+    radiance, streak = streaks.exposed(
+        picture, view.K, view.T_cam_from_ground, view.spin, moves, how.shutter
+    )
+    developed = development.develop(radiance, how, rng)
+    numbers = {"shutter": how.shutter, "motion_blur": streak, "exposure": how.exposure}
+    numbers |= {"compression": how.compression}
+    about = {name: np.asarray(value) for name, value in numbers.items()}
+    return labels | about, images.encode(developed, recipe.jpeg_quality), place.about
+
+
+def _moves(
+    model: osim.OsimModel, moment: _Moment, pose: osim.Pose, shutter: float
+) -> NDArray[np.float64]:
+    """Returns by which each body's points move while the shutter is open: (b, 3, 4), see `streaks.ways`."""
+    if not moment.rate.any():
+        return np.zeros((len(pose.T_ground_from_body), 3, 4))
+    half = moment.rate * shutter / 2
+    first, last = (model.pose(model.spec.couple((moment.q + s * half)[None])[0]) for s in (-1, 1))
+    moved = last.T_ground_from_body - first.T_ground_from_body
+    return np.asarray((moved @ invert_rigid(pose.T_ground_from_body))[:, :3])

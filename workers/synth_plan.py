@@ -9,7 +9,7 @@ from schemas import files
 from schemas.recipes import MotLot, RandomLot, SynthRecipe
 from schemas.shards import ShardKey, Split
 from schemas.skeleton import SkeletonSpec
-from workers import annotate, anny_data, motions, osim, photos
+from workers import annotate, anny_data, hdri, motions, osim, photos
 
 log = logging.getLogger(__name__)
 _GOLDEN = 0.6180339887498949
@@ -90,9 +90,8 @@ def plan(recipe: SynthRecipe) -> list[ShardKey]:
 
 
 def photos_digest(recipe: SynthRecipe) -> str:
-    """Identifies the background photos as they are now: their names and bytes."""
-    folder = recipe.scene.backgrounds
-    return "" if folder is None else photos.identify(folder)
+    """Identifies background photos and environment maps as they are now, by their names and bytes; "" for none."""
+    return " ".join(filter(None, (photos.identify(recipe.scene), hdri.identify(recipe.scene))))
 
 
 def frames(recipe: SynthRecipe, key: ShardKey) -> int:
@@ -104,7 +103,8 @@ def settings(recipe: SynthRecipe, lot: str) -> dict[str, Any]:
     """Returns the part of the recipe that a lot's bytes depend on; names, URLs and counts do not matter."""
     whole = recipe.model_dump(mode="json")
     chosen = {k: whole[k] for k in ("seed", "people", "camera", "image_px", "jpeg_quality")}
-    chosen["scene"] = {k: v for k, v in whole["scene"].items() if k != "backgrounds"}
+    elsewhere = {"backgrounds", "people_in_backgrounds", "hdri"}
+    chosen["scene"] = {k: v for k, v in whole["scene"].items() if k not in elsewhere}
     motion = recipe.motions[lot]
     idle = {"subjects", "mot"}
     if not motion.clip or isinstance(motion, RandomLot):
