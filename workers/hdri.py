@@ -36,6 +36,7 @@ _CAPTURED_M = 1.6
 """Height of the tripod that the map was taken from."""
 _DOME_M = 14.0
 """Radius of the ground that is stretched below the map; what lies beyond is infinitely far."""
+_STEP = 1 / 256
 _EXPOSURE = 0.5
 """Radiance of a grey floor before metering, which keeps everything within half floats."""
 
@@ -45,8 +46,8 @@ class Surroundings:
     """One distilled map, not yet turned."""
 
     name: str
-    panorama: NDArray[np.float16]
-    """At most (512, 1024, 3)."""
+    panorama: NDArray[np.uint16]
+    """At most (512, 1024 + 2, 3): the root of the radiance in steps of `_STEP`; the first two columns once more."""
     direction: Array
     """(3,) towards the brightest light."""
     sun: Array
@@ -77,7 +78,7 @@ def sample_surroundings(folder: str, rng: np.random.Generator) -> tuple[Surround
     return _distilled(url, digest), float(rng.uniform(-np.pi, np.pi))
 
 
-@lru_cache(maxsize=24)
+@lru_cache(maxsize=64)
 def _distilled(url: str, digest: str) -> Surroundings:
     return distil(decode(catalogue.read(url, digest), url), url.rsplit("/", 1)[-1])
 
@@ -174,12 +175,19 @@ def distil(radiance: Floats, name: str = "") -> Surroundings:
     spread = float(np.sqrt((energy * apart**2).sum() / total)) if total > 0 else 0.0
     return Surroundings(
         name=name,
-        panorama=np.minimum(radiance, 6.0e4).astype(np.float16),
+        panorama=_packed(radiance),
         direction=direction,
         sun=np.maximum((surplus * angles[..., None]).sum(axis=(0, 1)), 0.0) / np.pi,
         radius=float(np.sqrt(2.0)) * spread,
         ambient=harmonics(small - surplus),
     )
+
+
+def _packed(radiance: Floats) -> NDArray[np.uint16]:
+    """Stores a map in a quarter of the bytes, ready for `backdrop`, which reads across the seam."""
+    root = np.sqrt(radiance) / np.float32(_STEP) + np.float32(0.5)
+    whole = np.minimum(root, np.float32(65535.0)).astype(np.uint16)
+    return np.concatenate([whole, whole[:, :2]], axis=1)
 
 
 def harmonics(radiance: Array) -> Array:
@@ -244,30 +252,31 @@ def backdrop(
     """
     rotation = T_cam_from_ground[:3, :3]
     eye = -rotation.T @ T_cam_from_ground[:3, 3]
-    column, row = np.meshgrid(np.arange(size, dtype=np.float32), np.arange(size, dtype=np.float32))
-    pixels = np.stack([column, row, np.ones_like(row)]).reshape(3, -1)
-    ray = (rotation.T @ np.linalg.inv(K)).astype(np.float32) @ pixels
-    ray /= np.sqrt((ray * ray).sum(axis=0))
+    ray = _rays(K, rotation, size)
     way = _seen_from_tripod(ray, eye.astype(np.float32))
-    x, z = (
-        np.cos(turn) * way[0] + np.sin(turn) * way[2],
-        np.cos(turn) * way[2] - np.sin(turn) * way[0],
-    )
-    panorama = place.panorama.astype(np.float32)
-    height, width = panorama.shape[:2]
-    u = (np.arctan2(z, x) / np.pi + 1.0) * np.float32(width / 2) - np.float32(0.5)
-    flat = np.sqrt(x * x + z * z)
-    v = np.arctan2(flat, way[1]) * np.float32(height / np.pi) - np.float32(0.5)
-    shape = (size, size)
-    wrapped = np.concatenate([panorama, panorama[:, :2]], axis=1)
-    seen = cv2.remap(
-        wrapped,
-        np.mod(u, np.float32(width)).astype(np.float32).reshape(shape),
-        v.astype(np.float32).reshape(shape),
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    return np.asarray(np.minimum(seen * np.float32(light.exposure), np.float32(6.0e4)), np.float32)
+    cos, sin = np.float32(np.cos(turn)), np.float32(np.sin(turn))
+    x, z = cos * way[0] + sin * way[2], cos * way[2] - sin * way[0]
+    shape, (height, columns) = (size, size), place.panorama.shape[:2]
+    # cv2.phase is good to 0.01 degrees, a thirtieth of the finest map's pixel, and ten times as fast as arctan2.
+    east = np.asarray(cv2.phase(-x.reshape(shape), -z.reshape(shape)), np.float32)
+    flat = np.sqrt(x * x + z * z).reshape(shape)
+    down = np.asarray(cv2.phase(way[1].reshape(shape), flat), np.float32)
+    u = east * np.float32((columns - 2) / (2 * np.pi)) - np.float32(0.5)
+    u[u < 0] += np.float32(columns - 2)
+    v = down * np.float32(height / np.pi) - np.float32(0.5)
+    root = cv2.remap(place.panorama, u, v, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    level = root.astype(np.float32) * np.float32(_STEP * np.sqrt(light.exposure))
+    return np.minimum(level * level, np.float32(6.0e4))
+
+
+def _rays(K: Array, rotation: Array, size: int) -> Floats:
+    """Returns the unit vectors (3, S * S), ground frame, along which the pixels of a camera look."""
+    inverse = (rotation.T @ np.linalg.inv(K)).astype(np.float32)
+    number = np.arange(size, dtype=np.float32)
+    across, along = inverse[:, :1] * number + inverse[:, 2:], inverse[:, 1:2] * number
+    ray = (across[:, None, :] + along[:, :, None]).reshape(3, -1)
+    ray /= np.sqrt(ray[0] * ray[0] + ray[1] * ray[1] + ray[2] * ray[2])
+    return ray
 
 
 def _seen_from_tripod(ray: Floats, eye: Floats) -> Floats:
