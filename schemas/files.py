@@ -132,3 +132,8 @@ def local_copy(data: bytes, suffix: str) -> Iterator[Path]:
         yield Path(name)
     finally:
         Path(name).unlink(missing_ok=True)
+
+
+def cache_folder() -> Path:
+    """Returns where this user's caches lie (XDG base directories), which may be deleted at any time."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kineforge"
