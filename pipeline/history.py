@@ -29,7 +29,7 @@ class Entry:
 
 
 def history(url: str) -> list[Entry]:
-    """Returns all commits, newest first, with what changed in each.
+    """Returns all commits but those that are cut short, newest first, with what changed in each.
 
     Raises:
         InputError: the store cannot be reached, or a commit or tag is broken.
@@ -40,13 +40,12 @@ def history(url: str) -> list[Entry]:
     entries = []
     before: set[tuple[str, str]] | None = set()
     last: str | None = None
-    for number in manifest.commit_numbers(url):
-        commit = manifest.read_commit(url, number)
+    for commit in manifest.read_commits(url, manifest.commit_numbers(url)):
         now = before if commit.dataset_id == last else _names(url, commit.dataset_id)
         added = removed = None
         if now is not None and before is not None and commit.parent == last:
             added, removed = len(now - before), len(before - now)
-        names = tuple(tagged.get(number, ()))
+        names = tuple(tagged.get(commit.number, ()))
         entries.append(Entry(commit=commit, tags=names, added=added, removed=removed))
         before, last = now, commit.dataset_id
     return entries[::-1]

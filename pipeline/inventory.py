@@ -8,9 +8,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from schemas import files
+from schemas import files, receipts
 from schemas.errors import InputError
-from schemas.manifest import Dataset, receipt_from_json, receipt_to_json
+from schemas.manifest import Dataset
 from schemas.shards import ShardReceipt
 from schemas.store import Store
 
@@ -65,7 +65,7 @@ def agrees(root: bytes, receipt: ShardReceipt) -> bool:
     try:
         stored = json.loads(root)["attributes"]["kineforge"]["receipt"]
         # A shard does not say its split: that is the recipe's matter.
-        told = receipt_from_json(stored | {"key": stored["key"] | {"split": receipt.key.split}})
+        told = receipts.from_json(stored | {"key": stored["key"] | {"split": receipt.key.split}})
     except (AttributeError, KeyError, TypeError, ValueError):
         return False
     return _told(told) == _told(receipt)
@@ -73,7 +73,7 @@ def agrees(root: bytes, receipt: ShardReceipt) -> bool:
 
 def _told(receipt: ShardReceipt) -> dict[str, Any]:
     """Returns what both must say."""
-    document = receipt_to_json(receipt)
+    document = receipts.to_json(receipt)
     document["digests"] = {p: d for p, d in receipt.digests.items() if p != "zarr.json"}
     del document["inputs"]
     return document

@@ -215,19 +215,20 @@ def delete_bad(url: str, faults: Iterable[Fault]) -> int:
     """
     bad = [fault for fault in faults if fault.action_key]
     keys = sorted({fault.action_key for fault in bad})
-    for lease in leases.held(url):
-        if lease.alive and not lease.wanted.isdisjoint(keys):
-            raise InputError(
-                url,
-                f"a build that runs on {lease.host} (process {lease.pid}) wants a shard that is bad",
-                "Let it end, then verify again",
-            )
-    for key in keys:
-        inventory.remove_shard(url, key)
-    for fault in bad:
-        if not fault.path.startswith("shards/"):
-            Store(url).objects.delete(fault.path)
-    _forget(url, set(keys))
+    with leases.sweep(url):
+        for lease in leases.held(url):
+            if lease.alive and not lease.wanted.isdisjoint(keys):
+                raise InputError(
+                    url,
+                    f"a build that runs on {lease.host} (process {lease.pid}) wants a shard that is bad",
+                    "Let it end, then verify again",
+                )
+        for key in keys:
+            inventory.remove_shard(url, key)
+        for fault in bad:
+            if not fault.path.startswith("shards/"):
+                Store(url).objects.delete(fault.path)
+        _forget(url, set(keys))
     return len(keys)
 
 

@@ -5,7 +5,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from schemas.manifest import PARQUET_LIMITS, Dataset, manifest_path, readable, records
+from schemas.manifest import Dataset, manifest_path, readable
+from schemas.receipts import PARQUET_LIMITS, records
 from schemas.shards import canonical_digest
 from schemas.store import Store
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from schemas import manifest
 from schemas.manifest import commit_path, manifest_path
+from schemas.receipts import to_json
 from schemas.store import Store
 from schemas.training import Streaming
 from trainers.corpus import open_corpus
@@ -58,7 +59,7 @@ def forge_manifest(url: str, data: bytes) -> None:
 
 
 def receipts(url: str) -> list[dict[str, Any]]:
-    return [manifest.receipt_to_json(r) for r in manifest.open_dataset(url).shards]
+    return [to_json(r) for r in manifest.open_dataset(url).shards]
 
 
 def parquet(texts: list[str], **options: Any) -> bytes:

@@ -138,3 +138,15 @@ def test_reasons_that_are_not_known_are_said_to_be() -> None:
     other = old.__class__(**{**bare.__dict__, "action_key": "f" * 64})
     assert history.reasons(bare, other) == ("the shards do not say what they were made of",)
     assert history.reasons(old, old) == ("the same inputs gave other bytes",)
+
+
+def test_a_commit_that_is_cut_short_is_passed_over(
+    url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = publish(url, 1)
+    Store(url).put_bytes(manifest.commit_path(1), b'{"number": 1, "data')
+    last = publish(url, 2)
+    assert [entry.commit.number for entry in history.history(url)] == [2, 0]
+    assert "cut short" in caplog.text
+    assert manifest.open_dataset(f"{url}@{first.dataset_id[:12]}") == first
+    assert manifest.open_dataset(url) == last

@@ -28,6 +28,7 @@ from pipeline import recipes
 from schemas import manifest, untrusted
 from schemas.errors import InputError, SampleRejected
 from schemas.manifest import commit_path, manifest_path
+from schemas.receipts import from_json, identity_of
 from schemas.store import Store
 from workers import images, osim
 
@@ -213,7 +214,7 @@ def test_arrays_of_different_lengths_are_refused(url: str) -> None:
 
 def test_a_shard_of_other_length_than_the_manifest_says_is_refused(url: str) -> None:
     document = receipts(url)[0] | {"rows": 5}
-    identity = manifest.identity_of([manifest.receipt_from_json(document)])
+    identity = identity_of([from_json(document)])
     forge_commit(url, dataset_id=identity)
     put(url, manifest_path(identity), parquet([json.dumps(document)]))
     with pytest.raises(InputError, match="the manifest says 5"):

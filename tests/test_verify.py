@@ -10,7 +10,7 @@ from wrapped_objects import Wrapped, wrap
 
 from pipeline import build, inventory, recipes, verify
 from pipeline.executor import LocalExecutor
-from schemas import files, leases, manifest
+from schemas import files, leases, manifest, receipts
 from schemas.errors import InputError
 from schemas.shards import ShardReceipt
 from schemas.store import Store
@@ -174,7 +174,7 @@ def test_a_manifest_that_tells_other_contents_than_its_shards_is_found(url: str)
     (receipt,) = publish(url, 1).shards
     Store(url).put_bytes(f"shards/{receipt.action_key}/image/c/0", b"other")
     digests = receipt.digests | {"image/c/0": files.digest(b"other")}
-    path = manifest.manifest_path(manifest.identity_of([receipt]))
+    path = manifest.manifest_path(receipts.identity_of([receipt]))
     Store(url).objects.delete(path)
     manifest.publish(url, {"name": "x"}, [ShardReceipt(**{**receipt.__dict__, "digests": digests})])
     (fault,) = verify.verify(url)
