@@ -117,7 +117,7 @@ def _refusal(url: str, done: str, error: BaseException, also: str = "") -> Input
     return InputError(url, f"cannot be {done} ({why})", f"{remedy}, {also}" if also else remedy)
 
 
-def digest(data: bytes) -> str:
+def digest(data: bytes | memoryview) -> str:
     """Returns the sha256 of bytes in hex: the identity of every input."""
     return hashlib.sha256(data).hexdigest()
 

@@ -140,7 +140,7 @@ def _check_storage(
         raise InputError(where, "is not stored as one chunk of zstd", _REMEDY)
 
 
-def check_frame(where: str, data: bytes, size: int) -> None:
+def check_frame(where: str, data: bytes | memoryview, size: int) -> None:
     """Refuses a Zstandard frame that does not announce just `size` bytes: decoders allocate what it announces.
 
     Raises:
@@ -151,8 +151,8 @@ def check_frame(where: str, data: bytes, size: int) -> None:
         raise InputError(where, f"would unpack to {announced} bytes, not {size}", _REMEDY)
 
 
-def _content_size(data: bytes) -> int | None:
-    head = data[:18].ljust(18, b"\0")  # the longest header has 18 bytes
+def _content_size(data: bytes | memoryview) -> int | None:
+    head = bytes(data[:18]).ljust(18, b"\0")  # the longest header has 18 bytes
     if head[:4] != b"\x28\xb5\x2f\xfd":
         return None
     descriptor = head[4]
