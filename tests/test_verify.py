@@ -169,6 +169,32 @@ def test_a_bad_shard_that_is_deleted_is_built_again_and_the_same(tmp_path: Path)
     assert (last.number, last.dataset_id) == (2, first.dataset.dataset_id)
 
 
+@pytest.mark.parametrize("goes_on_listing", [False, True])
+def test_a_shard_whose_folder_outlives_it_is_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goes_on_listing: bool
+) -> None:
+    """A file that was deleted by hand leaves an empty folder; some stores list folders that are gone."""
+    (tmp_path / "coco").mkdir()
+    pictures = small_set(tmp_path / "coco", 12)
+    words = [f"images={pictures}", f"annotations={pictures}/persons.json", "image_px=64"]
+    recipe, url = recipes.load("coco_lower", [*words, "shard_samples=8"]), str(tmp_path / "set")
+
+    def run() -> build.Built:
+        return build.build(recipe, url, build.plan(recipe, url), LocalExecutor(), lambda *_: None)
+
+    first = run()
+    assert first.dataset is not None
+    key = first.dataset.shards[0].action_key
+    Path(url, "shards", key, "image/c/0").unlink()
+    assert verify.delete_bad(url, verify.verify(url, quick=True)) == 1
+    assert key not in Store(url).action_keys()
+    if goes_on_listing:
+        listed = Store.action_keys
+        monkeypatch.setattr(Store, "action_keys", lambda store: listed(store) | {key})
+    assert run().made == 1
+    assert verify.verify(url) == []
+
+
 def test_a_manifest_that_tells_other_contents_than_its_shards_is_found(url: str) -> None:
     """The dataset id covers the roots alone; here a stranger gives a rotten picture a fitting digest."""
     (receipt,) = publish(url, 1).shards
