@@ -11,7 +11,7 @@ import logging
 import re
 import secrets
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -32,10 +32,12 @@ _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _COMMIT = re.compile(r"commits/(\d{20})\.json")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _TOOLS = ("numpy", "zarr", "opensim", "anny", "moderngl", "simplejpeg", "opencv-python-headless")
+_BROKEN = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+"""What reading a document that we did not write may raise."""
 _MAX_RATIO, _MAX_SMALL = 40, 16 * 1024**2
 _ROWS_PER_GROUP = 256
 """A reader holds one group at a time."""
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         ("action_key", pa.string()),
         ("digest", pa.string()),
@@ -79,6 +81,7 @@ def receipt_from_json(data: dict[str, Any]) -> ShardReceipt:
     Raises:
         KeyError, TypeError, ValueError: it did not write that; names become parts of paths and are looked at.
     """
+    untrusted.check_depth(data)
     key = data["key"]
     if not 0 <= int(data["rows"]) <= untrusted.MAX_ROWS:
         raise ValueError(f"a shard of {data['rows']} samples")
@@ -240,6 +243,7 @@ def read_commit(url: str, number: int) -> Commit:
     path = commit_path(number)
     with readable(url, path):
         data = untrusted.json_object(Store(url).get_bytes(path))
+        untrusted.check_depth(data)
         if data["number"] != number:
             raise ValueError(f"its number is {data['number']!r:.40}")
         return Commit(
@@ -276,23 +280,32 @@ def _receipt_texts(data: bytes) -> Iterator[str]:
     """Yields a manifest's receipts few at a time, so that the whole text never lies in memory."""
     # Not read_table, whose first call imports pandas (0.2 s).
     file = pq.ParquetFile(pa.BufferReader(data), **PARQUET_LIMITS)
-    _check_pages(file.metadata, memoryview(data))
+    check_pages(file.metadata, memoryview(data), {"receipt"})
     for batch in file.iter_batches(256, columns=["receipt"], use_threads=False):
         yield from batch.column(0).to_pylist()
 
 
-def _check_pages(metadata: Any, data: memoryview) -> None:
-    """Refuses a manifest that would unpack to far more than it is: ours shrink tenfold, as digests do not shrink."""
+def check_pages(metadata: Any, data: memoryview, wanted: Set[str]) -> None:
+    """Refuses columns that would unpack to far more than the file is: ours shrink tenfold, as digests do not shrink.
+
+    Raises:
+        ValueError: they would, or a wanted column is not there just once and flat: all of that name would be read.
+    """
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     whole = 0
     for group in groups:
-        columns = (group.column(i) for i in range(group.num_columns))
-        column = next(c for c in columns if c.path_in_schema == "receipt")
-        start = column.dictionary_page_offset or column.data_page_offset
-        pages = parquet_pages.plain_pages(data, start, column.total_compressed_size)
-        if sum(page.values for page in pages) != group.num_rows:
-            raise ValueError("its pages hold another number of shards than it says")
-        whole += sum(page.unpacked for page in pages)
+        columns = [group.column(i) for i in range(group.num_columns)]
+        columns = [c for c in columns if c.path_in_schema.partition(".")[0] in wanted]
+        if sorted(c.path_in_schema for c in columns) != sorted(wanted):
+            raise ValueError(
+                f"its columns are not those of a manifest: {', '.join(sorted(wanted))}"
+            )
+        for column in columns:
+            start = column.dictionary_page_offset or column.data_page_offset
+            pages = parquet_pages.plain_pages(data, start, column.total_compressed_size)
+            if sum(page.values for page in pages) != group.num_rows:
+                raise ValueError("its pages hold another number of shards than it says")
+            whole += sum(page.unpacked for page in pages)
     if whole > _MAX_RATIO * len(data) + _MAX_SMALL:
         raise ValueError(f"{len(data)} bytes that would unpack to {whole}")
 
@@ -309,7 +322,7 @@ def readable(url: str, path: str) -> Iterator[None]:
     """Turns whatever a broken document raises into one paragraph that names it."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
+    except (*_BROKEN, OSError, pa.ArrowException) as error:
         raise InputError(
             f"{url}/{path}", f"cannot be read ({error!r})", "Build the dataset again"
         ) from error
@@ -464,7 +477,7 @@ def tool_versions() -> dict[str, str]:
 
 def _parquet(rows: Sequence[ShardReceipt]) -> bytes:
     sink = io.BytesIO()
-    table = pa.Table.from_pylist(records(rows), schema=_SCHEMA)
+    table = pa.Table.from_pylist(records(rows), schema=SCHEMA)
     pq.write_table(
         table, sink, compression="zstd", use_dictionary=False, row_group_size=_ROWS_PER_GROUP
     )
