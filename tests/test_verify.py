@@ -93,6 +93,23 @@ def test_an_object_that_cannot_be_read_is_named_and_a_store_that_fails_ends_it(
         verify.verify(seen.url)
 
 
+def test_a_store_that_fails_for_a_moment_makes_no_object_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = wrap(monkeypatch, f"memory://{tmp_path.name}")
+    made = publish(seen.url, *range(10))
+    roots = {inventory.root_of(receipt.action_key) for receipt in made.shards[3:6]}
+
+    def fail(name: str, path: str) -> None:
+        if name == "get" and path in roots:
+            roots.remove(path)
+            raise InputError(seen.url, "the store failed to read (503)", "Try again")
+
+    seen.before = fail
+    assert verify.verify(seen.url) == []
+    assert not roots
+
+
 def test_a_manifest_that_points_outside_is_not_followed(tmp_path: Path) -> None:
     url = str(tmp_path / "set")
     (receipt,) = publish(url, 1).shards
