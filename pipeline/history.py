@@ -14,7 +14,8 @@ from schemas.manifest_checks import read_names
 from schemas.shards import ShardReceipt, changed_inputs
 from schemas.store import Store
 
-_TAG_PATH = re.compile(r"tags/([^/]+)\.json")
+_TAG_PATH = re.compile(r"tags/(?!\d+\.json$)([A-Za-z0-9][A-Za-z0-9._-]{0,99})\.json")
+"""What no tag can be called, such as a synchronised folder's `paper (1).json`, is none."""
 
 
 @dataclass(frozen=True, kw_only=True)

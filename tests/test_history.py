@@ -108,6 +108,14 @@ def test_a_store_that_fails_takes_no_tag_away(
     assert history.tags(seen.url) == {"paper": 0}
 
 
+def test_what_can_be_no_tag_is_passed_over(url: str) -> None:
+    publish(url, 1)
+    history.add_tag(url, "paper")
+    for name in ("paper (1)", "17"):
+        Store(url).put_bytes(f"tags/{name}.json", b"{")
+    assert history.tags(url) == {"paper": 0}
+
+
 def test_a_broken_tag_is_named_and_can_be_deleted(url: str) -> None:
     publish(url, 1)
     Store(url).put_bytes("tags/t.json", b"{")
