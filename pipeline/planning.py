@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from schemas import manifest
+from schemas.errors import InputError
 from schemas.recipes import Recipe
 from schemas.shards import ShardKey, ShardReceipt, changed_inputs
 from schemas.store import Store
@@ -26,7 +27,7 @@ class Plan:
     present: dict[str, ShardReceipt]
     """Receipts of wanted shards that are whole, by action key, with the splits that are wanted now."""
     recalled: frozenset[str]
-    """Those of them that neither the newest state nor the newest complete one names."""
+    """Those of them that the newest state does not name."""
     published: manifest.Dataset | None
     """The newest complete state, or the newest of all where none is complete."""
     head: int | None
@@ -58,20 +59,20 @@ class Plan:
 def plan(recipe: Recipe, url: str) -> Plan:
     """Compares the shards that a recipe wants with those that are whole at the URL.
 
-    One listing of names and the manifests of the newest and the newest complete state; single shards are
-    read only where neither names them.
+    One listing of names and the manifest of the newest state; single shards are read only where that does not
+    name them. An older state may name what `verify --delete-bad` has deleted since, and a listing what is gone.
 
     Raises:
-        InputError: an input is missing or unfit, or the store cannot be read.
+        InputError: an input is missing or unfit, the URL names a state, or the store cannot be read.
     """
+    if (reference := manifest.split_reference(url)[1]) is not None:
+        why = "names one state of a dataset, so nothing could read what is built there"
+        raise InputError(url, why, f"Leave out @{reference}, or choose a name without @")
     jobs = tuple(produce.plan(recipe, url))
     begun = Store(url).action_keys()
     newest = manifest.find_dataset(url)
     complete = _complete(newest)
-    known: dict[str, ShardReceipt] = {}
-    for dataset in (complete, newest):
-        if dataset is not None:
-            known |= {shard.action_key: shard for shard in dataset.shards}
+    known = {shard.action_key: shard for shard in (newest.shards if newest else ())}
     there = [job for job in jobs if job.action_key in begun]
     present = {
         job.action_key: replace(known[job.action_key], key=job.key)

@@ -72,19 +72,27 @@ def _open(url: str) -> Dataset | Fault:
 
 
 def _thorough(dataset: Dataset, tell: Progress) -> list[Fault]:
-    total, faults, failed = inventory.named_in(dataset), [], 0
-    models: dict[str, str] = {}
+    total, failed = inventory.named_in(dataset), 0
+    seen: list[_Checked] = []
+    unreadable = []
     check = functools.partial(_check, Store(dataset.url))
-    for done, found in enumerate(inventory.concurrently(check, _objects(dataset.shards)), start=1):
+    checked = inventory.concurrently(check, _objects(dataset.shards))
+    for done, (item, found) in enumerate(zip(_objects(dataset.shards), checked, strict=True), 1):
         failed = failed + 1 if found.unreadable else 0
         if found.unreadable and failed >= _UNREADABLE:
             raise found.unreadable
-        if found.fault:
-            faults.append(found.fault)
+        if found.unreadable:
+            unreadable.append(item)
+        elif found.fault or found.model:
+            seen.append(found)
+        tell(done, total)
+    # Once more: a store that failed for a moment says nothing of its objects, and what is bad may be deleted.
+    seen += map(check, unreadable)
+    models: dict[str, str] = {}
+    for found in seen:
         if found.model:
             models.setdefault(found.model, found.action_key)
-        tell(done, total)
-    return faults + _small(dataset, models)
+    return [found.fault for found in seen if found.fault] + _small(dataset, models)
 
 
 def _objects(shards: Iterable[ShardReceipt]) -> Iterator[tuple[ShardReceipt, str, str]]:

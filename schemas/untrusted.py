@@ -22,6 +22,7 @@ MAX_TABLE_BYTES = 256 * 1024**2
 MAX_IMAGES_BYTES = 4 * 1024**3
 """Of a shard's pictures, which are stored as they are: nobody can claim more than is there."""
 MAX_ROWS = 2**20
+_MAX_DEPTH = 64
 _LIMITS = (
     (re.compile(r"(commits|tags|builds)/.*|.*/zarr\.json"), MAX_JSON_BYTES),
     (re.compile(r"manifests/.*"), 128 * 1024**2),
@@ -85,6 +86,25 @@ def json_object(data: bytes | str) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ValueError("no JSON object")
     return document
+
+
+def check_depth(document: Any) -> None:
+    """Refuses nesting that is deeper than any of ours, on which whoever walks the document would run out of stack.
+
+    Raises:
+        ValueError: it is.
+    """
+    level = [document]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            value
+            for held in level
+            for value in (held.values() if isinstance(held, dict) else held)
+            if isinstance(value, dict | list)
+        ]
+        if not level:
+            return
+    raise ValueError("JSON nested too deeply")
 
 
 def check_array(where: str, name: str, entry: Mapping[str, Any]) -> tuple[int, ...]:

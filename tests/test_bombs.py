@@ -1,5 +1,6 @@
 """Few bytes that claim to be many are refused before they are: each is set off in a process whose memory is watched."""
 
+import io
 import json
 import resource
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tiny_crops
 from strangers import (
@@ -27,10 +30,11 @@ from strangers import (
     zstd_zeros,
 )
 
-from pipeline import recipes
+from pipeline import history, recipes, verify
 from schemas import manifest
 from schemas.errors import InputError, SampleRejected
 from schemas.manifest import commit_path
+from schemas.receipts import SCHEMA, records
 from trainers import backbones
 from workers import images, osim, photos
 
@@ -88,6 +92,31 @@ def _parquet_prefixes(folder: Path, url: str) -> None:
     forge_manifest(url, data)
 
 
+def _parquet_columns(name: str, nested: bool) -> Callable[[Path, str], None]:
+    """A column beside the receipts: one long text, named a hundred times by its number."""
+
+    def lay(folder: Path, url: str) -> None:
+        texts = pa.array(["x" * 10 * 2**20]).dictionary_encode()
+        long = pa.DictionaryArray.from_arrays(pa.array([0] * 100, pa.int32()), texts.dictionary)
+        columns: dict[str, Any] = {n: [""] * 100 for n in ("action_key", "split", "digest")}
+        columns |= {"skeleton": [""] * 100, "receipt": [json.dumps(receipts(url)[0])] * 100}
+        data = pa.table(columns | {name: long})
+        if nested:
+            dataset = manifest.open_dataset(url)
+            rows = pa.Table.from_pylist(records(dataset.shards), SCHEMA)
+            held = pa.ListArray.from_arrays(pa.array([0, 100], pa.int32()), long)
+            data = rows.append_column(name, held)
+        sink = io.BytesIO()
+        keep = [f"{name}.list.element"] if nested else [name]
+        pq.write_table(data, sink, compression="zstd", use_dictionary=keep)
+        if nested:
+            put(url, manifest.manifest_path(dataset.dataset_id), sink.getvalue())
+        else:
+            forge_manifest(url, sink.getvalue())
+
+    return lay
+
+
 def _json_members(folder: Path, url: str) -> None:
     document = receipts(url)[0]
     document["key"]["members"] = list(range(3_000_000))
@@ -137,6 +166,15 @@ def _with_length(document: dict[str, Any]) -> bytes:
 
 def _open(folder: Path, url: str) -> None:
     manifest.open_dataset(url)
+
+
+def _history(folder: Path, url: str) -> None:
+    history.history(url)
+
+
+def _verify(folder: Path, url: str) -> None:
+    for fault in verify.verify(url):
+        raise InputError(fault.path, fault.problem, fault.remedy)
 
 
 def _read(folder: Path, url: str) -> None:
@@ -194,6 +232,8 @@ BOMBS: dict[str, tuple[Callable[[Path, str], None], Callable[[Path, str], None],
     "parquet, zeros": (_parquet_zeros, _open, "that would unpack to"),
     "parquet, dictionary": (_parquet_dictionary, _open, "not stored plainly"),
     "parquet, prefixes": (_parquet_prefixes, _open, "not stored plainly"),
+    "parquet, names": (_parquet_columns("split", nested=False), _history, "not stored plainly"),
+    "parquet, further column": (_parquet_columns("more", nested=True), _verify, "contradicts"),
     "members": (_json_members, _open, "JSON of"),
     "jpeg": (_jpeg, _stream, "65500 x 65500"),
     "photo": (_lay_photo, _photo, "none of its 1"),
