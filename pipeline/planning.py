@@ -1,5 +1,6 @@
 """Compares what a recipe wants with what is there: what is to make, and why."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from schemas.shards import ShardKey, ShardReceipt, changed_inputs
 from schemas.store import Store
 from workers import produce
 
+log = logging.getLogger(__name__)
 NEW = "new"
 LOST = "lost: the manifest names it, the store does not hold it"
 UNRECORDED = "inputs: not recorded by the build that published it"
@@ -70,8 +72,7 @@ def plan(recipe: Recipe, url: str) -> Plan:
         raise InputError(url, why, f"Leave out @{reference}, or choose a name without @")
     jobs = tuple(produce.plan(recipe, url))
     begun = Store(url).action_keys()
-    newest = manifest.find_dataset(url)
-    complete = _complete(newest)
+    newest, complete = _newest(url)
     known = {shard.action_key: shard for shard in (newest.shards if newest else ())}
     there = [job for job in jobs if job.action_key in begun]
     present = {
@@ -85,8 +86,23 @@ def plan(recipe: Recipe, url: str) -> Plan:
         present=present | recalled,
         recalled=frozenset(recalled),
         published=complete or newest,
-        head=None if newest is None else newest.number,
+        head=max(manifest.commit_numbers(url), default=None) if newest is None else newest.number,
     )
+
+
+def _newest(url: str) -> tuple[manifest.Dataset | None, manifest.Dataset | None]:
+    """Returns the newest state and the newest complete one; none where a manifest was deleted.
+
+    The shards themselves then say what they are, and publishing puts the manifest back.
+    """
+    try:
+        newest = manifest.find_dataset(url)
+        return newest, _complete(newest)
+    except InputError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        log.warning("%s %s: every shard is looked at instead", error.value, error.reason)
+        return None, None
 
 
 def _complete(newest: manifest.Dataset | None) -> manifest.Dataset | None:

@@ -84,11 +84,16 @@ def _log(options: argparse.Namespace) -> int:
         change = f"+{entry.added} -{entry.removed}" if known else "?"
         print(
             f"{commit.number:6} {commit.dataset_id[:12]} {'' if commit.complete else '(unfinished) '}"
-            f"{commit.created} {commit.recipe.get('name', '')}: {commit.rows} rows, "
+            f"{commit.created} {_printable(commit.recipe.get('name', ''))}: {commit.rows} rows, "
             f"{commit.shards} shards ({change}), {commit.bytes / 1e6:.1f} MB"
             f"{''.join(f' [{tag}]' for tag in entry.tags)}"
         )
     return 0
+
+
+def _printable(text: object) -> str:
+    """Shows what a stranger wrote without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in str(text))[:100]
 
 
 def _base(url: str) -> str:

@@ -26,6 +26,8 @@ class Fault(NamedTuple):
     remedy: str
     action_key: str = ""
     """The shard that must be made again, "" where there is none."""
+    certain: bool = True
+    """False where the store failed to read it: nothing is deleted for that."""
 
 
 class _Checked(NamedTuple):
@@ -109,7 +111,7 @@ def _check(store: Store, item: tuple[ShardReceipt, str, str]) -> _Checked:
     except FileNotFoundError:
         return _Checked(_bad(path, "is missing", action_key))
     except InputError as error:
-        return _Checked(_bad(path, error.reason, action_key), error)
+        return _Checked(Fault(path, error.reason, "Verify again", action_key, False), error)
     if files.digest(data) != digest:
         return _Checked(_bad(path, f"is not what was written ({len(data)} bytes)", action_key))
     if path != inventory.root_of(action_key):
@@ -221,7 +223,7 @@ def delete_bad(url: str, faults: Iterable[Fault]) -> int:
     Raises:
         InputError: a running build wants one of them.
     """
-    bad = [fault for fault in faults if fault.action_key]
+    bad = [fault for fault in faults if fault.action_key and fault.certain]
     keys = sorted({fault.action_key for fault in bad})
     with leases.sweep(url):
         for lease in leases.held(url):

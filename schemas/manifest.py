@@ -199,6 +199,9 @@ def readable(url: str, path: str) -> Iterator[None]:
     """Turns whatever a broken document raises into one paragraph that names it."""
     try:
         yield
+    except FileNotFoundError as error:
+        remedy = "Build the dataset again, or put it back from a copy"
+        raise InputError(f"{url}/{path}", "is missing", remedy) from error
     except (*_BROKEN, OSError, pa.ArrowException) as error:
         raise InputError(
             f"{url}/{path}", f"cannot be read ({error!r})", "Build the dataset again"
@@ -308,6 +311,8 @@ def publish(
     while True:
         head, number = _head(url)
         if head and (head.dataset_id, head.recipe, head.complete) == (identity, recipe, complete):
+            if manifest_path(identity) not in store.list_paths("manifests"):  # someone deleted it
+                store.put_bytes(manifest_path(identity), receipts.to_parquet(rows))
             return Dataset(url=url, commit=head, shards=tuple(rows))
         if not written:  # after the comparison: the same state again writes nothing
             written = True

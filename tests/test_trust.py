@@ -281,6 +281,13 @@ def test_links_inside_a_dataset_are_not_followed(tmp_path: Path, url: str) -> No
     assert (outside / "secret").read_text() == "mine"
 
 
+def test_a_linked_folder_of_shards_is_not_listed(tmp_path: Path, url: str) -> None:
+    Path(url, "shards").rename(tmp_path / "elsewhere")
+    Path(url, "shards").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="symbolic link"):
+        Store(url).action_keys()
+
+
 def test_a_dataset_may_itself_be_a_link(tmp_path: Path, url: str) -> None:
     (tmp_path / "link").symlink_to(url)
     assert manifest.open_dataset(str(tmp_path / "link")).rows == 3
