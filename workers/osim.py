@@ -354,7 +354,8 @@ class OsimModel:
         self._model, self._state = _load(osim)
         self.spec = _skeleton(self._model)
         """Of the unscaled model."""
-        self._scale = None if scale is None else check_scale(scale, self.spec)
+        self.scale = None if scale is None else check_scale(scale, self.spec)
+        """(b, 3), None for the model as it is."""
         if scale is not None:
             # OpenSim refuses to scale couplers of translations non-uniformly; here the spec couples.
             self._model.updConstraintSet().clearAndDestroy()
@@ -378,7 +379,7 @@ class OsimModel:
         q = np.asarray(q, dtype=np.float64)
         if q.shape != (len(self._coordinates),) or not np.all(np.isfinite(q)):
             raise ValueError(f"q must be {len(self._coordinates)} finite numbers, not {q}")
-        state, coupled = self._state, self.spec.couple(q, self._scale)
+        state, coupled = self._state, self.spec.couple(q, self.scale)
         for coordinate, value in zip(self._coordinates, coupled, strict=True):
             coordinate.setValue(state, float(value), False)
         self._model.realizePosition(state)
