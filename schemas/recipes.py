@@ -148,10 +148,8 @@ class SitToStandLot(TwoFeetLot):
     movement: Literal["sit_to_stand"] = "sit_to_stand"
     seat: PositiveRange = (0.85, 1.2)
     """Height of the seat over that of the knees."""
-    depth: Range = (80.0, 100.0)
-    """Knee flexion when seated: how far back the feet stand."""
     trunk_lean: Range = (25.0, 55.0)
-    """When the seat is left."""
+    """When the seat is left. Feet stand as far back as that lean needs to lift off."""
     toe_out: Range = (0.0, 20.0)
     tempo: PositiveRange = (2.5, 6.0)
 
@@ -196,11 +194,11 @@ class SingleLegSquatLot(ProceduralLot):
 class GaitLot(ProceduralLot):
     """Two strides of level walking; `tempo` follows from the speed."""
 
-    FAULTS: ClassVar = ("asymmetry", "pelvic_drop", "trunk_lean", "crouch", "stiff_knee")
+    FAULTS: ClassVar = ("asymmetry", "pelvic_drop", "trunk_lean", "crouch")
     movement: Literal["gait"] = "gait"
     speed: PositiveRange = (0.6, 1.7)
     """Metres per second."""
-    walk_ratio: PositiveRange = (0.0055, 0.0068)
+    walk_ratio: PositiveRange = (0.0052, 0.0062)
     """Step length, metres, over cadence, steps per minute."""
     step_width: SizeRange = (0.06, 0.18)
     """Metres between the ankles' lines."""
@@ -212,8 +210,6 @@ class GaitLot(ProceduralLot):
     trunk_lean: Range = (0.0, 12.0)
     crouch: Range = (0.0, 15.0)
     """Flexion of the standing knee beyond the ordinary."""
-    stiff_knee: Range = (0.0, 25.0)
-    """Flexion of the swinging knee below the ordinary."""
 
 
 class MotLot(Lot):

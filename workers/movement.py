@@ -22,8 +22,10 @@ from workers.planting import SIDES, SIGNS, Goal, Planter, Wish, model_limits
 
 Array = NDArray[np.float64]
 RATE_HZ = 60.0
-PER_PHASE = 8
+PER_PHASE = 10
 """Nodes between two key poses."""
+WIDER = {"stance": 1.2, "step_width": 1.4, "valgus": 0.7}
+"""What the next attempt multiplies where legs went into each other."""
 NECK_SHARE = 0.6
 """Of the trunk's lean that the neck takes back, so that the eyes stay up."""
 FRONTAL_WEIGHT = 15.0
@@ -145,9 +147,15 @@ class Movement(ABC):
     closed = True
     """Whether the path ends where it began."""
 
-    def __init__(self, planter: Planter, lot: ProceduralLot, rng: np.random.Generator) -> None:
-        self.planter = planter
+    def __init__(
+        self, planter: Planter, lot: ProceduralLot, rng: np.random.Generator, attempt: int = 0
+    ) -> None:
+        """Draws the movement; each further attempt stands wider and collapses less, so that legs keep apart."""
+        self.planter, self.attempt = planter, attempt
         self.asked = draw(lot, rng)
+        for name, factor in WIDER.items():
+            if name in self.asked and (name != "valgus" or self.asked[name] > 0):
+                self.asked[name] *= factor**attempt
         self.manner: dict[str, float] = {}
         self.style: dict[str, str] = {}
         self.start = planter.spec.default_pose()

@@ -57,7 +57,7 @@ MARGIN = np.radians(1.5)
 """Unknowns stay this far inside their limits, so that a curve through solved poses does not leave them."""
 MAX_TURN = 0.35
 """Largest change of an unknown in one iteration."""
-MAX_ITERATIONS, CLOSE, GIVE_UP = 40, 2e-5, 1e9
+MAX_ITERATIONS, CLOSE, SETTLED, GIVE_UP = 30, 2e-5, 1e-4, 1e7
 BOLD = 8
 """First iterations, whose steps all count: going along the feet's stiff conditions first makes things worse."""
 
@@ -203,12 +203,13 @@ class Planter:
             J_there, residual_there = self._conditions(there, _rows(goal, going))
             cost_there = np.square(residual_there).sum(axis=1)
             better = (cost_there <= cost[going]) | (iteration < BOLD)
+            settled = better & (cost_there > cost[going] * (1.0 - SETTLED)) & (iteration >= BOLD)
             won = going[better]
             x[won], J[won], cost[won] = there[better], J_there[better], cost_there[better]
             residual[won] = residual_there[better]
             damping[going] *= np.where(better, 0.2, 20.0)
             damping = np.maximum(damping, DAMPING)
-            going = going[(size > CLOSE) & (damping[going] < GIVE_UP)]
+            going = going[(size > CLOSE) & (damping[going] < GIVE_UP) & ~settled]
             if not len(going):
                 break
         return self._posed(goal.q, x)
