@@ -6,7 +6,7 @@ Dims: c = coordinate, b = body, j = joint, m = marker. Units m and rad; OpenSim'
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -334,6 +334,87 @@ def scaled_osim(osim: bytes, scale: Array) -> bytes:
                 "Write the scaled skeleton from its spec (write_osim)",
             ) from error
         return path.read_bytes()
+
+
+Pairs = Mapping[str, Sequence[tuple[str, str]]]
+"""Body -> the pairs of markers whose distances say how large it is."""
+
+
+def scale_to_markers(osim: bytes, static: bytes, pairs: Pairs, span: tuple[float, float]) -> bytes:
+    """Scales a model with OpenSim's ScaleTool (its ModelScaler) to a `.trc` of quiet standing, in a folder of its own.
+
+    Raises:
+        InputError: OpenSim cannot scale it by this file.
+    """
+    measurements = opensim.MeasurementSet()
+    for body, of_body in pairs.items():
+        measurement, scale = opensim.Measurement(), opensim.BodyScale()
+        measurement.setName(body)
+        scale.setName(body)
+        axes = opensim.ArrayStr()
+        for axis in "XYZ":
+            axes.append(axis)
+        scale.setAxisNames(axes)
+        measurement.getBodyScaleSet().cloneAndAppend(scale)
+        for one, other in of_body:
+            measurement.getMarkerPairSet().cloneAndAppend(opensim.MarkerPair(one, other))
+        measurements.cloneAndAppend(measurement)
+    with _task_folder(osim, static) as (model, folder):
+        scaler, order, times = opensim.ModelScaler(), opensim.ArrayStr(), opensim.ArrayDouble()
+        order.append("measurements")
+        for time in span:
+            times.append(time)
+        scaler.setMeasurementSet(measurements)
+        scaler.setScalingOrder(order)
+        scaler.setTimeRange(times)
+        scaler.setMarkerFileName(str(folder / "markers.trc"))
+        scaler.setOutputModelFileName(str(folder / "scaled.osim"))
+        scaler.setPrintResultFiles(True)
+        if not scaler.processModel(model):
+            raise RuntimeError("its ModelScaler says no")
+        return (folder / "scaled.osim").read_bytes()
+
+
+def inverse_kinematics(osim: bytes, markers: bytes, names: Sequence[str]) -> bytes:
+    """Runs OpenSim's InverseKinematicsTool on a `.trc`, all named markers alike, in a folder of its own -> `.mot`.
+
+    Raises:
+        InputError: OpenSim cannot solve it.
+    """
+    with _task_folder(osim, markers) as (model, folder):
+        tool, tasks = opensim.InverseKinematicsTool(), opensim.IKTaskSet()
+        for name in names:
+            task = opensim.IKMarkerTask()
+            task.setName(name)
+            task.setApply(True)
+            task.setWeight(1.0)
+            tasks.cloneAndAppend(task)
+        tool.setModel(model)
+        tool.set_IKTaskSet(tasks)
+        tool.setMarkerDataFileName(str(folder / "markers.trc"))
+        tool.setOutputMotionFileName(str(folder / "out.mot"))
+        tool.setResultsDir(str(folder))
+        tool.set_report_errors(False)
+        if not tool.run():
+            raise RuntimeError("its InverseKinematicsTool says no")
+        return (folder / "out.mot").read_bytes()
+
+
+@contextmanager
+def _task_folder(osim: bytes, markers: bytes) -> Iterator[tuple[Any, Path]]:
+    """Lends a model without forces and a private folder with its markers; says whose fault a failure is."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "markers.trc").write_bytes(markers)
+        model = _load(osim)[0]
+        try:
+            yield model, folder
+        except (RuntimeError, OSError) as error:
+            raise InputError(
+                ".trc",
+                f"OpenSim's tools cannot use it ({_first_line(error)})",
+                "Check that its markers carry the model's names and stay in view",
+            ) from error
 
 
 def write_osim(spec: SkeletonSpec, scale: Array | None, name: str = "kineforge") -> bytes:

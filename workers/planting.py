@@ -115,7 +115,7 @@ class Planter:
 
     def __init__(self, model: OsimModel) -> None:
         self.model, self.spec = model, model.spec
-        _check(self.spec)
+        check(self.spec)
         self.kinematics = Kinematics(model)
         self.coordinate = {name: i for i, name in enumerate(self.spec.coordinate_names)}
         self.body = {name: i for i, name in enumerate(self.spec.body_names)}
@@ -369,7 +369,12 @@ def _rotations(axis: Array, angle: Array) -> Array:
     return np.asarray(np.eye(3) + s * K + (1.0 - c) * (K @ K))
 
 
-def _check(spec: SkeletonSpec) -> None:
+def check(spec: SkeletonSpec) -> None:
+    """Refuses a skeleton that lacks what planted feet need.
+
+    Raises:
+        InputError: names what it lacks.
+    """
     coordinates = [*ROOT, *(f"{stem}_{side}" for stem in LEG for side in "rl")]
     bodies = {f"{n}_{side}" for segment in SEGMENTS for n in segment[:2] for side in "rl"}
     lacking = [n for n in coordinates if n not in spec.coordinate_names]
@@ -378,7 +383,8 @@ def _check(spec: SkeletonSpec) -> None:
         raise InputError(
             "model",
             f"has no {', '.join(lacking)}, so no motion with planted feet can be made for it",
-            "Use a model with the names of the Rajagopal/LaiUhlrich family, or a recorded motion",
+            "Use a model with the names of the Rajagopal/LaiUhlrich family, a recorded motion, or random poses with "
+            "`grounded: 0`",
         )
 
 

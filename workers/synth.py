@@ -12,19 +12,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas import layout
-from schemas.errors import InputError, SampleRejected
-from schemas.recipes import AnyLot, MotLot, People, RandomLot, SynthRecipe
+from schemas.errors import SampleRejected
+from schemas.recipes import People, SynthRecipe
 from schemas.shards import Quarantined, ShardContents, ShardKey, generator
 from schemas.skeleton import SkeletonSpec
 from workers import (
     annotate,
     body,
     images,
-    motions,
     osim,
+    performance,
     render,
     scene,
-    squats,
     surfaces,
     wardrobe,
 )
@@ -51,11 +50,6 @@ __all__ = [
     "settings",
     "split_of",
 ]
-LIMIT_TOLERANCE_RAD = np.radians(3.0)
-"""Recorded angles beyond a limit by less than this are moved onto it; by more, the frame is refused."""
-DRIFT_M = 0.12
-"""Of the feet's height over a recording: measured 0.10 m in squats recorded with another body."""
-
 
 @functools.lru_cache(maxsize=16)
 def _body(people: People, model: bytes, seed: int, subject: int) -> body.Body:
@@ -129,17 +123,18 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         model=osim.OsimModel(sources.osim, human.scale),
     )
     rng = generator(seed, "motion", key.lot, subject)
-    motion, times, q, rejects = _performance(lot, key.lot, sources, person.model, rng)
+    played = performance.perform(lot, key.lot, sources, person.model, rng, human)
+    times, q, rejects = played.times, played.q, played.rejects
     for frame, error in rejects.items():
         shard.reject(subject, frame, error)
     shard.tables["subjects"][str(subject)] = human.description
-    shard.tables["motions"].append({"subject": subject} | motion)
+    shard.tables["motions"].append({"subject": subject} | played.description)
     shard.tables["garments"].append({"subject": subject} | person.outfit.description)
     usable = [f for f in range(len(times)) if f not in rejects]
     if not usable:
         return
     on_floor = q.copy()
-    on_floor[usable] = _on_floor(q[usable], shard.spec, person, lot)
+    on_floor[usable] = performance.on_floor(q[usable], shard.spec, person, lot)
     constant = {
         "group_id": subject,
         "motion_id": len(shard.tables["motions"]) - 1,
@@ -153,6 +148,7 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
             "sample_id": subject * lot.frames + frame,
             "time": times[frame],
             "q": on_floor[frame],
+            "q_mask": 1 if played.q_mask is None else played.q_mask[frame],
         }
         rng = generator(seed, "frame", key.lot, subject, frame)
         try:
@@ -166,80 +162,6 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         named = {n: np.asarray(v) for n, v in (constant | changing).items()}
         shard.rows.append(named | labels | ids)
         shard.images.append(jpeg)
-
-
-def _performance(
-    lot: AnyLot, name: str, sources: Sources, model: osim.OsimModel, rng: np.random.Generator
-) -> tuple[dict[str, Any], NDArray[np.float64], NDArray[np.float64], dict[int, SampleRejected]]:
-    """Returns the motion's description, frame times (t,), poses (t, c), and frames that are unfit."""
-    spec = model.spec
-    if isinstance(lot, RandomLot):
-        q = motions.random_poses(lot, spec, lot.frames, rng)
-        return {"name": name, "kind": "random"}, np.arange(float(lot.frames)), q, {}
-    if isinstance(lot, MotLot):
-        recorded = motions.read_mot(sources.mots[name], lot.mot, spec)
-        recorded = motions.perturb(recorded, spec, rng.uniform(*lot.perturb), rng)
-        kind = "mot"
-    else:
-        recorded, kind = squats.squat(lot, model, rng), "squat"
-    start, stop = float(recorded.times[0]), float(recorded.times[-1])
-    if lot.clip:
-        begin = start + rng.uniform(0.0, max(0.0, stop - start - (lot.frames - 1) / lot.fps))
-        times = np.minimum(begin + np.arange(lot.frames) / lot.fps, stop)
-    else:
-        edges = np.linspace(start, stop, lot.frames + 1)
-        times = rng.uniform(edges[:-1], edges[1:])
-    q, rejects = _within_limits(recorded.at(times), spec)
-    for frame in np.flatnonzero(~recorded.covered(times)):
-        detail = f"the recording has no sound rows around {times[frame]:.3f} s"
-        rejects[int(frame)] = SampleRejected("gap_in_motion", detail)
-    description = {"name": name, "kind": kind, "parameters": recorded.parameters}
-    left_out = {"rows_left_out": len(recorded.rejected), "filled": list(recorded.filled)}
-    return description | left_out, times, q, rejects
-
-
-def _within_limits(
-    q: NDArray[np.float64], spec: SkeletonSpec
-) -> tuple[NDArray[np.float64], dict[int, SampleRejected]]:
-    low = np.array([c.lower for c in spec.coordinates])
-    high = np.array([c.upper for c in spec.coordinates])
-    inside = np.clip(q, low, high)
-    rejects = {}
-    for frame, (was, now) in enumerate(zip(q, inside, strict=True)):
-        worst = int(np.argmax(np.abs(was - now)))
-        if abs(was[worst] - now[worst]) > LIMIT_TOLERANCE_RAD:
-            detail = f"{spec.coordinate_names[worst]} = {was[worst]:.4g}, limit {now[worst]:.4g}"
-            rejects[frame] = SampleRejected("beyond_joint_limit", detail)
-    return spec.couple(inside), rejects
-
-
-def _on_floor(
-    q: NDArray[np.float64], spec: SkeletonSpec, person: _Person, lot: AnyLot
-) -> NDArray[np.float64]:
-    """Moves the root so that the lowest skin stands on y = 0 and the person near the origin.
-
-    Random poses each by itself, procedural motions as a whole. In a recording the height of the feet drifts, as the
-    root moves as another body's did: lifts up to `DRIFT_M` are taken out, and longer ones (flights) shortened by it.
-    """
-    each = isinstance(lot, RandomLot)
-    drift = np.inf if each else DRIFT_M if isinstance(lot, MotLot) else 0.0
-    columns = [_root_column(spec, name) for name in ("pelvis_tx", "pelvis_ty", "pelvis_tz")]
-    lowest = np.array([person.surface(person.model.pose(row))[:, 1].min() for row in q])
-    moved = q.copy()
-    moved[:, columns[1]] -= lowest - np.maximum(0.0, lowest - lowest.min() - drift)
-    for column in (columns[0], columns[2]):
-        moved[:, column] -= q[:, column] if each else q[:, column].mean()
-    return moved
-
-
-def _root_column(spec: SkeletonSpec, name: str) -> int:
-    if name not in spec.coordinate_names:
-        raise InputError(
-            "the model",
-            f"has no coordinate {name}",
-            "Use a model whose root joint has pelvis_tx, _ty, _tz",
-        )
-    return spec.coordinate_names.index(name)
 
 
 def _facing(spec: SkeletonSpec, pose: osim.Pose) -> NDArray[np.float64]:
