@@ -28,12 +28,15 @@ from workers import (
     development,
     hdri,
     images,
+    occluders,
     osim,
+    performance,
     quality,
     render,
     stage,
     streaks,
     synth,
+    synth_plan,
     wardrobe,
 )
 from workers.body import Body
@@ -81,8 +84,9 @@ def watch_all(stages: Stages, renderer: render.Renderer) -> None:
     for owner, name, label in (
         (synth, "_body", "body, once a subject"),
         (wardrobe, "dress", "outfit, once a subject"),
-        (synth, "_performance", "motion, once a subject"),
-        (synth, "_on_floor", "floor, once a subject"),
+        (performance, "perform", "motion, once a subject"),
+        (performance, "on_floor", "floor, once a subject"),
+        (synth, "_drifts", "drift, once a subject"),
         (osim.OsimModel, "pose", "pose"),
         (Body, "skin", "skin"),
         (synth._Person, "surface", "garments"),
@@ -93,8 +97,8 @@ def watch_all(stages: Stages, renderer: render.Renderer) -> None:
         (stage, "sample_room", "place"),
         (stage, "sample_ground", "place"),
         (stage, "sample_photo", "photo"),
-        (stage.hdri, "sample_surroundings", "environment map"),
-        (stage.occluders, "sample_occluder", "occluder"),
+        (hdri, "sample_surroundings", "environment map"),
+        (occluders, "sample_occluder", "occluder"),
         (hdri, "backdrop", "backdrop"),
         (render, "_pack", "render: pack"),
         (render, "_draw_maps", "render: shadow and height maps"),
@@ -139,7 +143,7 @@ def make(recipe: SynthRecipe, sources: synth.Sources, subject: int) -> ShardCont
     )
     return quality.checked(
         contents,
-        synth.spec_of(sources.osim),
+        synth_plan.spec_of(sources.osim),
         lambda q, scale: posed(scale.astype(np.float64).tobytes()).pose(q),
     )
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from workers.cameras import View
 from workers.render import Picture
 from workers.surfaces import OCCLUDER, SCENERY
 
@@ -19,51 +20,46 @@ Floats = NDArray[np.float32]
 LEAST_PX = 0.6
 """A shorter way is not seen."""
 _LONGEST_PX = 40.0
-_TAPS = 5
+_TAP_PX = 1.5
+"""A way is sampled at least so densely."""
 _SAMPLE = 7
 """Every so many of the person's pixels say whether it moves at all."""
 
 
 def exposed(
-    picture: Picture,
-    K: Array,
-    T_cam_from_ground: Array,
-    spin: Array | None,
-    moves: Array,
-    shutter: float,
+    picture: Picture, view: View, drift: Array | None, shutter: float
 ) -> tuple[Floats, float]:
     """Returns the radiance (S, S, 3) as exposed over `shutter` seconds, and the person's mean streak, px.
 
     Args:
         picture: what the camera saw in the middle of the exposure.
-        K: (3, 3) px.
-        T_cam_from_ground: (4, 4).
-        spin: (3,) rad/s by which the camera turns, camera frame; None stands still.
-        moves: (b, 3, 4) by which each body's points move in the ground frame during the exposure, m: displacement
-            = moves @ (x, y, z, 1).
+        view: the camera, and how it turns.
+        drift: (b, 3, 4) m/s by which the points of each body move in the ground frame: velocity = drift @
+            (x, y, z, 1). None stands still.
         shutter: seconds.
     """
     size = len(picture.part)
-    turn = np.zeros(3) if spin is None else spin * shutter
+    turn = np.zeros(3) if view.spin is None else view.spin * shutter
+    moves = np.zeros((OCCLUDER, 3, 4)) if drift is None else drift * shutter
     rows, columns = np.nonzero((picture.part != SCENERY) & (picture.part != OCCLUDER))
     some = slice(None, None, _SAMPLE)
-    sampled = ways(picture, K, T_cam_from_ground, turn, moves, rows[some], columns[some])
+    sampled = ways(picture, view, turn, moves, rows[some], columns[some])
     lengths = np.hypot(sampled[:, 0], sampled[:, 1])
     streak = float(lengths.mean()) if len(lengths) else 0.0
-    of_rest = _turning(K, np.linalg.inv(K), turn, np.full(1, size / 2), np.full(1, size / 2))[0]
+    middle = np.full(1, size / 2)
+    of_rest = _turning(view.K, np.linalg.inv(view.K), turn, middle, middle)[0]
     rest = picture.radiance
     if float(np.hypot(*of_rest)) >= LEAST_PX:
         rest = _smeared(rest, of_rest)
     if float(lengths.max(initial=0.0)) < LEAST_PX:
         return rest, streak
-    way = ways(picture, K, T_cam_from_ground, turn, moves, rows, columns)
+    way = ways(picture, view, turn, moves, rows, columns)
     return _composed(picture.radiance, rest, way, rows, columns), streak
 
 
 def ways(
     picture: Picture,
-    K: Array,
-    T_cam_from_ground: Array,
+    view: View,
     turn: Array,
     moves: Array,
     rows: NDArray[np.intp],
@@ -71,8 +67,9 @@ def ways(
 ) -> Floats:
     """Returns how far the person's pixels (n) at these rows and columns move during the exposure: (n, 2) px.
 
-    `turn` is the camera's, rad, camera frame; the rest as for `exposed`.
+    `turn` is the camera's during the exposure, rad, camera frame, and `moves` (b, 3, 4) the bodies', m, ground frame.
     """
+    K, T_cam_from_ground = view.K, view.T_cam_from_ground
     inverse = np.linalg.inv(K)
     pixels = np.stack([columns, rows, np.ones(len(rows))])
     in_camera = inverse @ pixels * picture.depth[rows, columns]
@@ -138,7 +135,9 @@ def _composed(
     behind = _spread(rest[top:bottom, left:right], 1.0 - cover, 2 * margin)
     blurred = moving[..., :3] + behind * (1.0 - moving[..., 3:])
     # Where nothing moves the taking apart would only roughen the outline, which the renderer has smoothed already.
-    quick = cv2.dilate((np.abs(field).max(axis=2) >= LEAST_PX / 2).astype(np.uint8), np.ones((5, 5)))
+    quick = cv2.dilate(
+        (np.abs(field).max(axis=2) >= LEAST_PX / 2).astype(np.uint8), np.ones((5, 5))
+    )
     changed = (np.abs(moving[..., 3] - cover) > 0.01) | (quick > 0)
     result = rest.copy()
     inner = result[top:bottom, left:right]
@@ -164,7 +163,9 @@ def _averaged(layer: Floats, way: Floats) -> Floats:
     column = np.arange(width, dtype=np.float32)[None, :]
     row = np.arange(height, dtype=np.float32)[:, None]
     total = np.zeros_like(layer)
-    for step in (np.arange(_TAPS, dtype=np.float32) + np.float32(0.5)) / _TAPS - np.float32(0.5):
+    taps = int(np.clip(np.ceil(np.abs(way).max() / _TAP_PX), 3, 15))
+    for k in range(taps):
+        step = np.float32((k + 0.5) / taps - 0.5)
         at_x, at_y = column - step * way[..., 0], row - step * way[..., 1]
         total += cv2.remap(layer, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return total / np.float32(_TAPS)
+    return total / np.float32(taps)

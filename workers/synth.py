@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas import layout
-from schemas.errors import InputError, SampleRejected
-from schemas.geometry import invert_rigid
-from schemas.recipes import AnyLot, MotLot, People, RandomLot, SynthRecipe
+from schemas.errors import SampleRejected
+from schemas.recipes import People, SynthRecipe
 from schemas.shards import Quarantined, ShardContents, ShardKey, generator
 from schemas.skeleton import SkeletonSpec
 from workers import (
@@ -25,13 +24,14 @@ from workers import (
     images,
     motions,
     osim,
+    performance,
     render,
-    squats,
     stage,
     streaks,
     surfaces,
     wardrobe,
 )
+from workers.kinematics import Kinematics
 from workers.synth_plan import (
     Sources,
     for_lot,
@@ -55,10 +55,6 @@ __all__ = [
     "settings",
     "split_of",
 ]
-LIMIT_TOLERANCE_RAD = np.radians(3.0)
-"""Recorded angles beyond a limit by less than this are moved onto it; by more, the frame is refused."""
-DRIFT_M = 0.12
-"""Of the feet's height over a recording: measured 0.10 m in squats recorded with another body."""
 
 
 @functools.lru_cache(maxsize=16)
@@ -133,17 +129,18 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         model=osim.OsimModel(sources.osim, human.scale),
     )
     rng = generator(seed, "motion", key.lot, subject)
-    motion, times, q, rejects, played = _performance(lot, key.lot, sources, person.model, rng)
+    played = performance.perform(lot, key.lot, sources, person.model, rng, human)
+    times, q, rejects = played.times, played.q, played.rejects
     for frame, error in rejects.items():
         shard.reject(subject, frame, error)
     shard.tables["subjects"][str(subject)] = human.description
-    shard.tables["motions"].append({"subject": subject} | motion)
+    shard.tables["motions"].append({"subject": subject} | played.description)
     shard.tables["garments"].append({"subject": subject} | person.outfit.description)
     usable = [f for f in range(len(times)) if f not in rejects]
     if not usable:
         return
     on_floor = q.copy()
-    on_floor[usable] = _on_floor(q[usable], shard.spec, person, lot)
+    on_floor[usable] = performance.on_floor(q[usable], shard.spec, person, lot)
     constant = {
         "group_id": subject,
         "motion_id": len(shard.tables["motions"]) - 1,
@@ -151,7 +148,7 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         "scale": human.scale,
         "anthropometry": human.anthropometry,
     }
-    rates = _rates(played, times)
+    drifts = _drifts(person.model, played.motion, times, on_floor, usable)
     crowd = _crowd(recipe, sources)
     fixed = None
     if lot.clip:
@@ -162,10 +159,11 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
             "sample_id": subject * lot.frames + frame,
             "time": times[frame],
             "q": on_floor[frame],
+            "q_mask": 1 if played.q_mask is None else played.q_mask[frame],
         }
         rng = generator(seed, "frame", key.lot, subject, frame)
         since = float(times[frame] - times[usable[0]]) if lot.clip else 0.0
-        moment = _Moment(q=on_floor[frame], rate=rates[frame], time=since)
+        moment = _Moment(q=on_floor[frame], drift=drifts.get(frame), time=since)
         try:
             labels, jpeg, about = _frame(recipe, person, moment, fixed, crowd, rng)
         except SampleRejected as error:
@@ -179,97 +177,35 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         shard.images.append(jpeg)
 
 
-def _performance(
-    lot: AnyLot, name: str, sources: Sources, model: osim.OsimModel, rng: np.random.Generator
-) -> tuple[
-    dict[str, Any],
-    NDArray[np.float64],
-    NDArray[np.float64],
-    dict[int, SampleRejected],
-    motions.Motion | None,
-]:
-    """Returns the motion's description, frame times (t,), poses (t, c), frames that are unfit, and the motion."""
-    spec = model.spec
-    if isinstance(lot, RandomLot):
-        q = motions.random_poses(lot, spec, lot.frames, rng)
-        return {"name": name, "kind": "random"}, np.arange(float(lot.frames)), q, {}, None
-    if isinstance(lot, MotLot):
-        recorded = motions.read_mot(sources.mots[name], lot.mot, spec)
-        recorded = motions.perturb(recorded, spec, rng.uniform(*lot.perturb), rng)
-        kind = "mot"
-    else:
-        recorded, kind = squats.squat(lot, model, rng), "squat"
-    start, stop = float(recorded.times[0]), float(recorded.times[-1])
-    if lot.clip:
-        begin = start + rng.uniform(0.0, max(0.0, stop - start - (lot.frames - 1) / lot.fps))
-        times = np.minimum(begin + np.arange(lot.frames) / lot.fps, stop)
-    else:
-        edges = np.linspace(start, stop, lot.frames + 1)
-        times = rng.uniform(edges[:-1], edges[1:])
-    q, rejects = _within_limits(recorded.at(times), spec)
-    for frame in np.flatnonzero(~recorded.covered(times)):
-        detail = f"the recording has no sound rows around {times[frame]:.3f} s"
-        rejects[int(frame)] = SampleRejected("gap_in_motion", detail)
-    description = {"name": name, "kind": kind, "parameters": recorded.parameters}
-    left_out = {"rows_left_out": len(recorded.rejected), "filled": list(recorded.filled)}
-    return description | left_out, times, q, rejects, recorded
+_HALF_STEP_S = 0.005
 
 
-def _within_limits(
-    q: NDArray[np.float64], spec: SkeletonSpec
-) -> tuple[NDArray[np.float64], dict[int, SampleRejected]]:
-    low = np.array([c.lower for c in spec.coordinates])
-    high = np.array([c.upper for c in spec.coordinates])
-    inside = np.clip(q, low, high)
-    rejects = {}
-    for frame, (was, now) in enumerate(zip(q, inside, strict=True)):
-        worst = int(np.argmax(np.abs(was - now)))
-        if abs(was[worst] - now[worst]) > LIMIT_TOLERANCE_RAD:
-            detail = f"{spec.coordinate_names[worst]} = {was[worst]:.4g}, limit {now[worst]:.4g}"
-            rejects[frame] = SampleRejected("beyond_joint_limit", detail)
-    return spec.couple(inside), rejects
+def _drifts(
+    model: osim.OsimModel,
+    motion: motions.Motion | None,
+    times: NDArray[np.float64],
+    q: NDArray[np.float64],
+    usable: list[int],
+) -> dict[int, NDArray[np.float64]]:
+    """Returns how the points of each body move in each usable frame, (b, 3, 4) m/s: velocity = drift @ (x, y, z, 1).
 
-
-def _on_floor(
-    q: NDArray[np.float64], spec: SkeletonSpec, person: _Person, lot: AnyLot
-) -> NDArray[np.float64]:
-    """Moves the root so that the lowest skin stands on y = 0 and the person near the origin.
-
-    Random poses each by itself, procedural motions as a whole. In a recording the height of the feet drifts, as the
-    root moves as another body's did: lifts up to `DRIFT_M` are taken out, and longer ones (flights) shortened by it.
+    Poses without a motion stand still.
     """
-    each = isinstance(lot, RandomLot)
-    drift = np.inf if each else DRIFT_M if isinstance(lot, MotLot) else 0.0
-    columns = [_root_column(spec, name) for name in ("pelvis_tx", "pelvis_ty", "pelvis_tz")]
-    lowest = np.array([person.surface(person.model.pose(row))[:, 1].min() for row in q])
-    moved = q.copy()
-    moved[:, columns[1]] -= lowest - np.maximum(0.0, lowest - lowest.min() - drift)
-    for column in (columns[0], columns[2]):
-        moved[:, column] -= q[:, column] if each else q[:, column].mean()
-    return moved
-
-
-def _root_column(spec: SkeletonSpec, name: str) -> int:
-    if name not in spec.coordinate_names:
-        raise InputError(
-            "the model",
-            f"has no coordinate {name}",
-            "Use a model whose root joint has pelvis_tx, _ty, _tz",
-        )
-    return spec.coordinate_names.index(name)
-
-
-_RATE_STEP_S = 0.01
-
-
-def _rates(motion: motions.Motion | None, times: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Returns how fast the coordinates change (t, c), per second; poses without a motion stand still."""
     if motion is None:
-        return np.zeros((len(times), 1))
+        return {}
     start, stop = float(motion.times[0]), float(motion.times[-1])
-    before, after = (np.clip(times + d, start, stop) for d in (-_RATE_STEP_S, _RATE_STEP_S))
+    here = times[usable]
+    before, after = (np.clip(here + d, start, stop) for d in (-_HALF_STEP_S, _HALF_STEP_S))
     apart = np.maximum(after - before, 1e-6)[:, None]
-    return np.asarray((motion.at(after) - motion.at(before)) / apart)
+    # The pose of the frame itself stands on the floor, where it was moved by a constant.
+    rate = (motion.at(after) - motion.at(before)) / apart
+    posed = Kinematics(model)
+    ends = [
+        posed.pose(q[usable] + sign * _HALF_STEP_S * rate).T_ground_from_body for sign in (-1, 1)
+    ]
+    middle = np.linalg.inv((ends[0] + ends[1]) / 2)
+    drift = ((ends[1] - ends[0]) @ middle)[:, :, :3] / (2 * _HALF_STEP_S)
+    return dict(zip(usable, np.asarray(drift), strict=True))
 
 
 def _facing(spec: SkeletonSpec, pose: osim.Pose) -> NDArray[np.float64]:
@@ -304,8 +240,8 @@ class _Moment:
 
     q: NDArray[np.float64]
     """(c,)."""
-    rate: NDArray[np.float64]
-    """(c,) per second."""
+    drift: NDArray[np.float64] | None
+    """(b, 3, 4) m/s, see `_drifts`; None stands still."""
     time: float
     """Seconds since the clip began; 0 without a clip."""
 
@@ -339,24 +275,9 @@ def _frame(
     keypoints = person.body.face_keypoints(person.body.skin(pose.T_ground_from_body))
     labels = annotate.annotate(spec, pose, view, picture, vertices, keypoints)
     how = place.development
-    moves = _moves(person.model, moment, pose, how.shutter)
-    radiance, streak = streaks.exposed(
-        picture, view.K, view.T_cam_from_ground, view.spin, moves, how.shutter
-    )
+    radiance, streak = streaks.exposed(picture, view, moment.drift, how.shutter)
     developed = development.develop(radiance, how, rng)
     numbers = {"shutter": how.shutter, "motion_blur": streak, "exposure": how.exposure}
     numbers |= {"compression": how.compression}
     about = {name: np.asarray(value) for name, value in numbers.items()}
     return labels | about, images.encode(developed, recipe.jpeg_quality), place.about
-
-
-def _moves(
-    model: osim.OsimModel, moment: _Moment, pose: osim.Pose, shutter: float
-) -> NDArray[np.float64]:
-    """Returns by which each body's points move while the shutter is open: (b, 3, 4), see `streaks.ways`."""
-    if not moment.rate.any():
-        return np.zeros((len(pose.T_ground_from_body), 3, 4))
-    half = moment.rate * shutter / 2
-    first, last = (model.pose(model.spec.couple((moment.q + s * half)[None])[0]) for s in (-1, 1))
-    moved = last.T_ground_from_body - first.T_ground_from_body
-    return np.asarray((moved @ invert_rigid(pose.T_ground_from_body))[:, :3])
