@@ -16,7 +16,7 @@ from schemas.errors import InputError
 from workers.surfaces import TILE_PX, Texture
 
 SHADERS = Path(__file__).parent / "shaders"
-SHADOW_PX, HEIGHT_PX, LAYERS = 1024, 192, 16
+SHADOW_PX, HEIGHT_PX, LAYERS = 1024, 192, 24
 VERTEX = np.dtype(
     [
         ("in_position", "f4", 3),
@@ -82,13 +82,9 @@ class Gpu:
         # Row 0 is the picture's top, so the picture is upside down to GL, and its front faces run clockwise.
         ctx.front_face = "cw"
         self.size, self.rate, self.samples = size, rate, size * rate + (rate - 1)
-        self.programs = {
-            name: ctx.program(
-                vertex_shader=(SHADERS / f"{VERTEX_SHADERS[name]}.vert.glsl").read_text(),
-                fragment_shader=(SHADERS / f"{name}.frag.glsl").read_text(),
-            )
-            for name in VERTEX_SHADERS
-        }
+        self.programs = {name: self._program(name, name) for name in VERTEX_SHADERS}
+        # A program of its own: one that may discard costs every surface its early depth test.
+        self.programs["holes"] = self._program("surface", "surface", "HOLES")
         self.seen = self._targets(self.samples, ((4, "f1"), (4, "f1"), (1, "f4")), with_depth=True)
         self.reached = self._targets(size, ((2, "f1"),))
         self.lit = self._targets(self.samples, ((4, "f1"),))
@@ -104,10 +100,20 @@ class Gpu:
         self.height = ctx.framebuffer(depth_attachment=self.height_map)
         self.photo = ctx.texture((size, size), 3)
         self.photo.repeat_x = self.photo.repeat_y = False
-        self.textures = ctx.texture_array((TILE_PX, TILE_PX, LAYERS), 3)
+        self.textures = ctx.texture_array((TILE_PX, TILE_PX, LAYERS), 4)
         self.textures.filter = (moderngl.LINEAR_MIPMAP_LINEAR, moderngl.LINEAR)
         self.layers: dict[str, int] = {}
+        self._stale = False
         self._arrays()
+
+    def _program(self, vertex: str, fragment: str, define: str = "") -> Any:
+        source = (SHADERS / f"{fragment}.frag.glsl").read_text()
+        if define:
+            source = source.replace("#version 330\n", f"#version 330\n#define {define}\n")
+        return self.ctx.program(
+            vertex_shader=(SHADERS / f"{VERTEX_SHADERS[vertex]}.vert.glsl").read_text(),
+            fragment_shader=source,
+        )
 
     def _targets(
         self, size: int, kinds: tuple[tuple[int, str], ...], *, with_depth: bool = False
@@ -127,6 +133,9 @@ class Gpu:
         self.draw = ctx.vertex_array(
             programs["surface"], [(self.vertices, VERTEX_FORMAT, *names)], self.indices
         )
+        self.draw_holes = ctx.vertex_array(
+            programs["holes"], [(self.vertices, VERTEX_FORMAT, *names)], self.indices
+        )
         skipped = VERTEX.itemsize - 12
         self.draw_depth = ctx.vertex_array(
             programs["depth"], [(self.vertices, f"3f {skipped}x", "in_position")], self.indices
@@ -136,7 +145,10 @@ class Gpu:
         self.resolve = ctx.vertex_array(programs["resolve"], [(corners, "2f", "in_corner")])
 
     def layer(self, texture: Texture | None) -> int:
-        """Returns the layer that holds a texture; when all are taken, the longest unused gives way."""
+        """Returns the layer that holds a texture; when all are taken, the longest unused gives way.
+
+        `finish_textures` must follow before anything is drawn.
+        """
         texture = texture or WHITE
         index = self.layers.pop(texture.name, None)
         if index is not None:
@@ -145,10 +157,17 @@ class Gpu:
         full = len(self.layers) == LAYERS
         index = self.layers.pop(next(iter(self.layers))) if full else len(self.layers)
         self.layers[texture.name] = index
-        pixels = np.ascontiguousarray(texture.pixels)
+        pixels = np.full((TILE_PX, TILE_PX, 4), 255, np.uint8)
+        pixels[..., : texture.pixels.shape[2]] = texture.pixels
         self.textures.write(pixels, viewport=(0, 0, index, TILE_PX, TILE_PX, 1))
-        self.textures.build_mipmaps()
+        self._stale = True
         return index
+
+    def finish_textures(self) -> None:
+        """Shrinks what `layer` has written since; once for all, as GL only does all layers at a time."""
+        if self._stale:
+            self.textures.build_mipmaps()
+            self._stale = False
 
     def check_owner(self) -> None:
         """Refuses to draw for any other thread or process than the one that made these objects."""

@@ -8,7 +8,7 @@ S picture edge in pixels; a frame of `rate` 2 holds 2 S + 1 samples per edge, of
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -114,10 +114,12 @@ def height_camera(casters: Array) -> tuple[Array, Array, Array]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """All surfaces in one vertex and one index array, in runs: two-sided first, shadow casters in the middle."""
+    """All surfaces in one vertex and one index array, in runs: cut-outs, two-sided, one-sided; casters in the middle."""
 
     vertices: NDArray[Any]
     faces: NDArray[np.uint32]
+    holes: int
+    """Faces 0 … are cut out by their texture."""
     two_sided: int
     """Faces 0 … are seen from both sides, the rest from outside only."""
     casters: slice
@@ -128,13 +130,19 @@ class _Batch:
 
 def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture | None], int]) -> _Batch:
     # A stable order: within a run the caller's, who names the person first, which spares shading what it hides.
-    ordered = sorted(surfaces, key=lambda s: (not s.two_sided, s.casts == s.two_sided))
+    surfaces = [replace(s, two_sided=True, casts=False) if s.holes else s for s in surfaces]
+    ordered = sorted(
+        surfaces, key=lambda s: (not s.holes, not s.two_sided, s.casts == s.two_sided)
+    )
     vertices = np.zeros(sum(len(s.vertices) for s in ordered), VERTEX)
     faces, start = [], 0
     for surface in ordered:
         rows = vertices[start : start + len(surface.vertices)]
         rows["in_position"] = surface.vertices
-        rows["in_normal"] = vertex_normals(surface.vertices, surface.faces)
+        given = surface.normals
+        rows["in_normal"] = (
+            vertex_normals(surface.vertices, surface.faces) if given is None else given
+        )
         rows["in_uv"] = 0.0 if surface.uv is None else surface.uv
         rows["in_colour"] = np.clip(surface.colours, 0, 1) * 255 + 0.5
         rows["in_part"] = surface.parts
@@ -147,6 +155,7 @@ def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture | None], int]) -
     return _Batch(
         vertices=vertices,
         faces=np.concatenate(faces),
+        holes=sum(len(s.faces) for s in ordered if s.holes),
         two_sided=sum(len(s.faces) for s in ordered if s.two_sided),
         casters=slice(before, before + sum(len(s.faces) for s in casting)),
         casting=np.concatenate([np.zeros((1, 3)), *(s.vertices for s in casting)]),
@@ -200,6 +209,7 @@ class Renderer:
         """
         gpu = self._gpu()
         batch = _pack(surfaces, gpu.layer)
+        gpu.finish_textures()
         for buffer, data in ((gpu.vertices, batch.vertices), (gpu.indices, batch.faces)):
             if buffer.size < data.nbytes:
                 buffer.orphan(2 * data.nbytes)
@@ -262,11 +272,14 @@ def _draw_frame(
     gpu.seen.use()
     gpu.seen.clear(depth=1.0)
     gpu.bind(textures=gpu.textures)
-    gpu.set("surface", clip_from_ground=P @ T_cam_from_ground)
+    for program in ("surface", "holes"):
+        gpu.set(program, clip_from_ground=P @ T_cam_from_ground)
     gpu.ctx.enable_only(moderngl.DEPTH_TEST)
-    gpu.run(gpu.draw, 0, batch.two_sided)
+    gpu.run(gpu.draw, batch.holes, batch.two_sided)
     gpu.ctx.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
     gpu.run(gpu.draw, batch.two_sided, len(batch.faces))
+    gpu.ctx.enable_only(moderngl.DEPTH_TEST)
+    gpu.run(gpu.draw_holes, 0, batch.holes)
     gpu.ctx.enable_only(moderngl.NOTHING)
 
     albedo_rough, normal_part, depth = gpu.seen.color_attachments

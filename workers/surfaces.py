@@ -25,7 +25,7 @@ class Texture:
 
     name: str
     pixels: NDArray[np.uint8]
-    """(TILE_PX, TILE_PX, 3) sRGB."""
+    """(TILE_PX, TILE_PX, 3) sRGB, or 4 with alpha."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +49,10 @@ class Surface:
     two_sided: bool = False
     """Also seen from behind (a leaf, a cloth); else only from where its faces run counter-clockwise, so a camera may
     look into a room through the back of its wall."""
+    holes: bool = False
+    """Its texture's alpha cuts it out (hair); such a surface is seen from both sides and throws no shadow."""
+    normals: Floats | None = None
+    """(v, 3), where the faces do not say: the two sides of a texture's seam share one normal."""
     catcher: bool = False
     """Shows the background photo, darkened by shadows, instead of its own colour."""
     name: str = ""

@@ -13,9 +13,12 @@ layout(location = 1) out vec4 normal_part;
 layout(location = 2) out float depth;        // along the camera's axis, metres
 
 void main() {
-    vec3 tile = texture(textures, uv_layer).rgb;
+    vec4 tile = texture(textures, uv_layer);
+#ifdef HOLES
+    if (tile.a < 0.4) discard;  // below one half, as the smaller mipmaps of thin strands fade
+#endif
     // sRGB's curve lies close to a square, and both factors are stored as roots.
-    albedo_rough = vec4(root_albedo * tile, rough_part.x);
+    albedo_rough = vec4(root_albedo * tile.rgb, rough_part.x);
     normal_part = vec4(normalize(gl_FrontFacing ? normal : -normal) * 0.5 + 0.5, rough_part.y);
     depth = 1.0 / gl_FragCoord.w;
 }

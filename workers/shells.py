@@ -1,0 +1,179 @@
+"""Garments as shells of their own about a resting skin: what they cover, how they stay outside it, how they follow it.
+
+Dims: b = OpenSim body, f = triangle, n = shell vertex, v = skin vertex. Metres, ground frame.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.spatial import cKDTree
+
+from workers.surfaces import Texture, vertex_normals
+
+Array = NDArray[np.float64]
+F4 = NDArray[np.float32]
+Faces = NDArray[np.int32]
+REACH_M = 0.07
+"""A garment hides skin at most this far below it."""
+_INSIDE_M = 0.025
+"""Cloth that far inside the skin still counts as lying over it."""
+_CANDIDATES = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shell:
+    """One piece of clothing, pair of shoes, or hair on a resting body."""
+
+    name: str
+    vertices: F4
+    """(n, 3)."""
+    faces: Faces
+    """(f, 3)."""
+    weights: Array
+    """(n, b): how much each vertex follows each OpenSim body; rows add up to 1."""
+    corner_uv: F4
+    """(f, 3, 2), v downwards as the rows of a texture."""
+    texture: Texture | None
+    colours: F4
+    """(n, 3) sRGB; multiplied with the texture."""
+    roughness: float = 0.85
+    holes: bool = False
+    """The texture's alpha cuts it out."""
+    hides: bool = True
+    """What lies under it is not drawn; else (hair, tape) it is."""
+    clearance: float = 0.003
+    """Distance that it keeps from the skin in every pose, m."""
+
+
+def edges_of(faces: Faces) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Returns both ends of every edge of triangles (f, 3), in both directions."""
+    a = faces[:, [0, 1, 2]].ravel().astype(np.intp)
+    b = faces[:, [1, 2, 0]].ravel().astype(np.intp)
+    return np.concatenate([a, b]), np.concatenate([b, a])
+
+
+def averaging(faces: Faces, count: int) -> csr_array:
+    """Returns the (count, count) matrix that averages the neighbours of each vertex; lonely ones stay."""
+    a, b = edges_of(faces)
+    links = csr_array((np.ones(len(a), np.float32), (a, b)), shape=(count, count))
+    links.data[:] = 1.0
+    degree = links.sum(axis=1)
+    lonely = csr_array(
+        ((degree == 0).astype(np.float32), (np.arange(count), np.arange(count))),
+        shape=(count, count),
+    )
+    return csr_array((links / np.maximum(degree, 1.0)[:, None]) + lonely)
+
+
+def smooth_weights(weights: Array, faces: Faces, rounds: int) -> Array:
+    """Softens how a shell (n, b) follows the bodies: cloth bends more widely than the skin below it."""
+    links = averaging(faces, len(weights))
+    for _ in range(rounds):
+        weights = 0.5 * (weights + links @ weights)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True))
+
+
+def hit_distance(
+    points: F4, normals: F4, vertices: F4, faces: Faces, reach: float = REACH_M
+) -> Array:
+    """Returns how far above points (v, 3) along their normals a shell lies (v,); inf where none is in reach.
+
+    Negative where it lies just inside. Tries the triangles near four places along each ray.
+    """
+    triangles = vertices[faces].astype(np.float64)
+    tree = cKDTree(triangles.mean(axis=1))
+    found = np.full(len(points), np.inf)
+    near = tree.query(points, distance_upper_bound=reach + 0.05)[0] < np.inf
+    rows = np.flatnonzero(near)
+    p, n = points[rows].astype(np.float64), normals[rows].astype(np.float64)
+    best = np.full(len(rows), np.inf)
+    for height in (-0.01, 0.01, 0.03, 0.055):
+        _, candidates = tree.query(p + height * n, k=min(_CANDIDATES, len(faces)))
+        for column in candidates.reshape(len(rows), -1).T:
+            t = _ray_triangle(p, n, triangles[column])
+            better = (np.abs(t) < np.abs(best)) & (t > -_INSIDE_M) & (t < reach)
+            best = np.where(better, t, best)
+    found[rows] = best
+    return found
+
+
+def _ray_triangle(origin: Array, direction: Array, triangle: Array) -> Array:
+    """Returns the signed distance (r,) along each ray to its triangle (r, 3, 3); inf where it misses (Möller–Trumbore)."""
+    first, second = triangle[:, 1] - triangle[:, 0], triangle[:, 2] - triangle[:, 0]
+    across = np.cross(direction, second)
+    determinant = np.einsum("ri,ri->r", first, across)
+    safe = np.where(np.abs(determinant) < 1e-12, 1e-12, determinant)
+    from_corner = origin - triangle[:, 0]
+    u = np.einsum("ri,ri->r", from_corner, across) / safe
+    other = np.cross(from_corner, first)
+    v = np.einsum("ri,ri->r", direction, other) / safe
+    t = np.einsum("ri,ri->r", second, other) / safe
+    slack = 0.08  # neighbouring triangles overlap a little, so that no ray slips between them
+    hit = (u > -slack) & (v > -slack) & (u + v < 1 + slack) & (np.abs(determinant) > 1e-12)
+    return np.asarray(np.where(hit, t, np.inf))
+
+
+def rings_inside(covered: NDArray[np.bool_], faces: Faces, most: int = 4) -> NDArray[np.int64]:
+    """Returns how many edges each vertex (v,) lies inside the covered area, 0 outside, at most `most`."""
+    a, b = edges_of(faces)
+    rings = np.where(covered, most, 0)
+    for _ in range(most):
+        lowest = np.full(len(rings), most)
+        np.minimum.at(lowest, a, rings[b])
+        rings = np.where(covered, np.minimum(rings, lowest + 1), 0)
+    return rings
+
+
+def keep_outside(shell: Shell, skin: F4, normals: F4) -> Shell:
+    """Moves a resting shell out to its clearance over the skin wherever it is closer or inside."""
+    near = nearest_skin(shell.vertices, skin, normals)
+    gap = np.einsum("ni,ni->n", shell.vertices - skin[near], normals[near])
+    push = np.maximum(shell.clearance - gap, 0.0)
+    push = np.where(push < 0.06, push, 0.0)  # what is deeper belongs to another part of the body
+    links = averaging(shell.faces, len(push))
+    spread = push
+    for _ in range(2):
+        spread = np.maximum(push, 0.5 * (spread + links @ spread))
+    moved = shell.vertices + spread[:, None].astype(np.float32) * normals[near]
+    return replace(shell, vertices=moved.astype(np.float32))
+
+
+def nearest_skin(points: F4, skin: F4, normals: F4) -> NDArray[np.intp]:
+    """Returns for points (n, 3) the skin vertex each lies over: near, and rather below it than beside it."""
+    distance, index = cKDTree(skin).query(points, k=6)
+    offset = points[:, None] - skin[index]
+    aside = offset - np.einsum("nki,nki->nk", offset, normals[index])[..., None] * normals[index]
+    cost = distance + 1.5 * np.linalg.norm(aside, axis=2)
+    return np.asarray(index[np.arange(len(points)), np.argmin(cost, axis=1)], np.intp)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seamed:
+    """A mesh split along its texture's seams: s drawn vertices."""
+
+    rows: NDArray[np.intp]
+    """(s,): the vertex that each drawn one is."""
+    faces: Faces
+    """(f, 3) of drawn vertices."""
+    uv: F4
+    """(s, 2)."""
+
+
+def split_seams(faces: Faces, corner_uv: F4) -> Seamed:
+    """Splits vertices that have several texture coordinates."""
+    keys = np.empty((faces.size, 3), np.int64)
+    keys[:, 0] = faces.ravel()
+    keys[:, 1:] = np.rint(corner_uv.reshape(-1, 2) * 65536.0)
+    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    return Seamed(
+        rows=keys[first, 0].astype(np.intp),
+        faces=inverse.reshape(faces.shape).astype(np.int32),
+        uv=corner_uv.reshape(-1, 2)[first].astype(np.float32),
+    )
+
+
+def normals_of(vertices: F4, faces: Faces) -> F4:
+    """Returns unit normals (n, 3)."""
+    return vertex_normals(vertices, faces)
