@@ -87,6 +87,8 @@ def hit_distance(
     found = np.full(len(points), np.inf)
     near = tree.query(points, distance_upper_bound=reach + 0.05)[0] < np.inf
     rows = np.flatnonzero(near)
+    if not len(rows):
+        return found
     p, n = points[rows].astype(np.float64), normals[rows].astype(np.float64)
     best = np.full(len(rows), np.inf)
     for height in (-0.01, 0.01, 0.03, 0.055):

@@ -1,0 +1,236 @@
+"""A dressed person in any pose: the skin that shows, and the shells worn over it, as surfaces to draw.
+
+Dims: b = OpenSim body, n = shell vertex, v = skin vertex. Metres, ground frame.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.body import Body
+from workers.osim import OsimModel
+from workers.shells import (
+    F4,
+    Faces,
+    Seamed,
+    Shell,
+    hit_distance,
+    keep_outside,
+    nearest_skin,
+    rings_inside,
+    split_seams,
+)
+from workers.skinning import Skin, make_skin
+from workers.surfaces import Surface, Texture, vertex_normals
+
+Array = NDArray[np.float64]
+_DEEP = 2
+"""Skin that many edges inside what a garment covers is not drawn: nearer its hem one may look in."""
+_TUCK_M = 0.006
+"""Skin under a garment that is drawn, near the hem, is drawn in by this."""
+_PUSH_M = 0.04
+"""Cloth deeper inside the skin than this lies in a crease between two parts of the body, and stays there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Coat:
+    """What covers the skin itself: paint, a texture, and how far it stands off."""
+
+    colours: F4
+    """(v, 3); multiplied with the texture."""
+    offsets: F4
+    """(v,) along the normals, m."""
+    texture: Texture | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Piece:
+    """One shell as it is drawn."""
+
+    shell: Shell
+    rows: slice
+    """Of all shells' vertices."""
+    seamed: Seamed
+    parts: NDArray[np.uint8]
+    """(n,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outfit:
+    """How one body is dressed, in any pose."""
+
+    coat: Coat
+    skin: Seamed
+    """The faces of the skin that are drawn."""
+    skin_faces: Faces = field(repr=False)
+    """(f, 3) the same of whole-skin vertices; and those of the whole skin, for its normals."""
+    all_faces: Faces = field(repr=False)
+    skin_parts: NDArray[np.uint8] = field(repr=False)
+    pieces: tuple[Piece, ...]
+    tied: Skin | None = field(repr=False)
+    """All shells' vertices, one after the other."""
+    under: NDArray[np.intp] = field(repr=False)
+    """(n,): the skin vertex below each."""
+    gaps: F4 = field(repr=False)
+    """(n,): how far from the skin each stays, m."""
+    description: dict[str, Any]
+
+    def shape(self, skin: F4, T_ground_from_body: Array) -> tuple[F4, F4, F4]:
+        """Dresses a posed skin (v, 3): returns it as coated, its normals (v, 3), and all shells' vertices (n, 3)."""
+        normals = vertex_normals(skin, self.all_faces)
+        coated = skin + self.coat.offsets[:, None] * normals
+        if self.tied is None:
+            return coated, normals, np.zeros((0, 3), np.float32)
+        cloth = self.tied.deform(T_ground_from_body)
+        along = normals[self.under]
+        gap = np.einsum("ni,ni->n", cloth - skin[self.under], along)
+        push = self.gaps - gap
+        push = np.where((push > 0) & (push < _PUSH_M), push, np.float32(0.0))
+        return coated, normals, cloth + push[:, None] * along
+
+    def points(self, skin: F4, T_ground_from_body: Array) -> F4:
+        """Returns everything that is drawn of a posed skin, as points (p, 3): those of the skin first."""
+        coated, _, cloth = self.shape(skin, T_ground_from_body)
+        return np.concatenate([coated[self.skin.rows], cloth])
+
+    def surfaces(self, skin: F4, T_ground_from_body: Array) -> list[Surface]:
+        """Returns what is drawn of a posed skin (v, 3)."""
+        coated, normals, cloth = self.shape(skin, T_ground_from_body)
+        rows = self.skin.rows
+        drawn = [
+            Surface(
+                vertices=coated[rows],
+                faces=self.skin.faces,
+                colours=self.coat.colours[rows],
+                parts=self.skin_parts[rows],
+                uv=self.skin.uv,
+                texture=self.coat.texture,
+                normals=normals[rows] if not self.coat.offsets.any() else None,
+                roughness=0.6,
+                name="skin",
+            )
+        ]
+        for piece in self.pieces:
+            shell, seamed = piece.shell, piece.seamed
+            vertices = cloth[piece.rows]
+            normals = vertex_normals(vertices, shell.faces)
+            drawn.append(
+                Surface(
+                    vertices=vertices[seamed.rows],
+                    faces=seamed.faces,
+                    colours=shell.colours[seamed.rows],
+                    parts=piece.parts[seamed.rows],
+                    uv=seamed.uv,
+                    texture=shell.texture,
+                    normals=normals[seamed.rows],
+                    roughness=shell.roughness,
+                    two_sided=True,
+                    holes=shell.holes,
+                    casts=not shell.holes,
+                    name=shell.name,
+                )
+            )
+        return drawn
+
+
+def wear(
+    body: Body,
+    model: OsimModel,
+    coat: Coat,
+    layers: Sequence[Shell],
+    description: dict[str, Any],
+) -> Outfit:
+    """Puts shells on a body, innermost first: hides what lies under each, and keeps each outside the skin."""
+    normals = vertex_normals(body.rest, body.faces)
+    shells: list[Shell] = []
+    depth = np.zeros(len(body.rest), np.int64)
+    covered = np.zeros(len(body.rest), bool)
+    for shell in layers:
+        fitted = keep_outside(shell, body.rest, normals)
+        if fitted.hides:
+            over = hit_distance(body.rest, normals, fitted.vertices, fitted.faces) < np.inf
+            covered |= over
+            depth = np.maximum(depth, rings_inside(over, body.faces))
+            shells = [_without_hidden(inner, fitted) for inner in shells]
+        shells.append(fitted)
+    shells = [shell for shell in shells if len(shell.faces)]
+    hidden = (depth[body.faces] >= _DEEP).all(axis=1)
+    tuck = np.where(covered, -np.float32(_TUCK_M), np.float32(0.0))
+    coat = replace(coat, offsets=np.where(covered, tuck, coat.offsets).astype(np.float32))
+    uv = body.face_uv[~hidden].copy()
+    uv[..., 1] = 1.0 - uv[..., 1]
+    shown = body.faces[~hidden]
+    under, gaps = _clearances(body, normals, shells)
+    return Outfit(
+        coat=coat,
+        skin=split_seams(shown, uv if coat.texture else np.zeros_like(uv)),
+        skin_faces=shown,
+        all_faces=body.faces,
+        skin_parts=body.parts,
+        pieces=_pieces(shells),
+        tied=_tie(body, model, shells),
+        under=under,
+        gaps=gaps,
+        description=description,
+    )
+
+
+def _without_hidden(inner: Shell, outer: Shell) -> Shell:
+    """Leaves out the faces of a shell that lie deep under an outer one."""
+    normals = vertex_normals(inner.vertices, inner.faces)
+    over = hit_distance(inner.vertices, normals, outer.vertices, outer.faces) < np.inf
+    deep = rings_inside(over, inner.faces) >= _DEEP
+    kept = ~deep[inner.faces].all(axis=1)
+    if kept.all():
+        return inner
+    used, faces = np.unique(inner.faces[kept], return_inverse=True)
+    return replace(
+        inner,
+        vertices=inner.vertices[used],
+        faces=faces.reshape(-1, 3).astype(np.int32),
+        weights=inner.weights[used],
+        corner_uv=inner.corner_uv[kept],
+        colours=inner.colours[used],
+    )
+
+
+def _clearances(body: Body, normals: F4, shells: list[Shell]) -> tuple[NDArray[np.intp], F4]:
+    if not shells:
+        return np.zeros(0, np.intp), np.zeros(0, np.float32)
+    under, gaps = [], []
+    for shell in shells:
+        near = nearest_skin(shell.vertices, body.rest, normals)
+        rest = np.einsum("ni,ni->n", shell.vertices - body.rest[near], normals[near])
+        under.append(near)
+        gaps.append(np.minimum(rest, shell.clearance) if shell.hides else np.full(len(near), -1.0))
+    return np.concatenate(under), np.concatenate(gaps).astype(np.float32)
+
+
+def _pieces(shells: list[Shell]) -> tuple[Piece, ...]:
+    starts = np.cumsum([0, *(len(shell.vertices) for shell in shells)])
+    return tuple(
+        Piece(
+            shell=shell,
+            rows=slice(int(start), int(start) + len(shell.vertices)),
+            seamed=split_seams(shell.faces, shell.corner_uv),
+            parts=(1 + np.argmax(shell.weights, axis=1)).astype(np.uint8),
+        )
+        for shell, start in zip(shells, starts[:-1], strict=True)
+    )
+
+
+def _tie(body: Body, model: OsimModel, shells: list[Shell]) -> Skin | None:
+    """Lets all shells follow the bodies as the skin does."""
+    if not shells:
+        return None
+    pose = model.pose(body.bind_q)
+    return make_skin(
+        model.spec,
+        np.concatenate([shell.vertices for shell in shells]),
+        np.concatenate([shell.weights for shell in shells]),
+        pose.T_ground_from_body,
+        pose.joint_centres,
+    )
