@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.body import Body
-from workers.osim import OsimModel
+from workers.marking import MarkerSet, stick_markers
+from workers.osim import OsimModel, Pose
 from workers.shells import (
     F4,
     Faces,
@@ -24,9 +25,11 @@ from workers.shells import (
     split_seams,
 )
 from workers.skinning import Skin, make_skin
-from workers.surfaces import Surface, Texture, vertex_normals
+from workers.surfaces import TILE_PX, Surface, Texture, vertex_normals
 
 Array = NDArray[np.float64]
+PLAIN_PX = 8
+"""The corner of a skin's texture that is white, for what has no texture (eyes)."""
 _DEEP = 2
 """Skin that many edges inside what a garment covers is not drawn: nearer its hem one may look in."""
 _TUCK_M = 0.006
@@ -44,6 +47,8 @@ class Coat:
     offsets: F4
     """(v,) along the normals, m."""
     texture: Texture | None = None
+    plain: NDArray[np.bool_] | None = None
+    """(v,): where the texture has nothing to say; drawn with its white corner."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +82,8 @@ class Outfit:
     gaps: F4 = field(repr=False)
     """(n,): how far from the skin each stays, m."""
     description: dict[str, Any]
+    markers: MarkerSet | None = None
+    """On the points of skin (v) and shells (n), one after the other."""
 
     def shape(self, skin: F4, T_ground_from_body: Array) -> tuple[F4, F4, F4]:
         """Dresses a posed skin (v, 3): returns it as coated, its normals (v, 3), and all shells' vertices (n, 3)."""
@@ -96,9 +103,9 @@ class Outfit:
         coated, _, cloth = self.shape(skin, T_ground_from_body)
         return np.concatenate([coated[self.skin.rows], cloth])
 
-    def surfaces(self, skin: F4, T_ground_from_body: Array) -> list[Surface]:
+    def surfaces(self, skin: F4, pose: Pose) -> list[Surface]:
         """Returns what is drawn of a posed skin (v, 3)."""
-        coated, normals, cloth = self.shape(skin, T_ground_from_body)
+        coated, normals, cloth = self.shape(skin, pose.T_ground_from_body)
         rows = self.skin.rows
         drawn = [
             Surface(
@@ -108,32 +115,38 @@ class Outfit:
                 parts=self.skin_parts[rows],
                 uv=self.skin.uv,
                 texture=self.coat.texture,
-                normals=normals[rows] if not self.coat.offsets.any() else None,
+                normals=normals[rows],
                 roughness=0.6,
                 name="skin",
             )
         ]
+        on_cloth = np.zeros_like(cloth)
         for piece in self.pieces:
-            shell, seamed = piece.shell, piece.seamed
             vertices = cloth[piece.rows]
-            normals = vertex_normals(vertices, shell.faces)
-            drawn.append(
-                Surface(
-                    vertices=vertices[seamed.rows],
-                    faces=seamed.faces,
-                    colours=shell.colours[seamed.rows],
-                    parts=piece.parts[seamed.rows],
-                    uv=seamed.uv,
-                    texture=shell.texture,
-                    normals=normals[seamed.rows],
-                    roughness=shell.roughness,
-                    two_sided=True,
-                    holes=shell.holes,
-                    casts=not shell.holes,
-                    name=shell.name,
-                )
-            )
+            on_cloth[piece.rows] = vertex_normals(vertices, piece.shell.faces)
+            drawn.append(_drawn(piece, vertices, on_cloth[piece.rows]))
+        if self.markers is not None:
+            worn = np.concatenate([coated, cloth])
+            drawn.append(self.markers.surface(pose, worn, np.concatenate([normals, on_cloth])))
         return drawn
+
+
+def _drawn(piece: Piece, vertices: F4, normals: F4) -> Surface:
+    shell, seamed = piece.shell, piece.seamed
+    return Surface(
+        vertices=vertices[seamed.rows],
+        faces=seamed.faces,
+        colours=shell.colours[seamed.rows],
+        parts=piece.parts[seamed.rows],
+        uv=seamed.uv,
+        texture=shell.texture,
+        normals=normals[seamed.rows],
+        roughness=shell.roughness,
+        two_sided=True,
+        holes=shell.holes,
+        casts=not shell.holes,
+        name=shell.name,
+    )
 
 
 def wear(
@@ -142,14 +155,18 @@ def wear(
     coat: Coat,
     layers: Sequence[Shell],
     description: dict[str, Any],
+    mark: np.random.Generator | None = None,
 ) -> Outfit:
-    """Puts shells on a body, innermost first: hides what lies under each, and keeps each outside the skin."""
+    """Puts shells on a body, innermost first: hides what lies under each, and keeps each outside the skin.
+
+    Reflective markers are stuck on it where a generator `mark` is given.
+    """
     normals = vertex_normals(body.rest, body.faces)
     shells: list[Shell] = []
     depth = np.zeros(len(body.rest), np.int64)
     covered = np.zeros(len(body.rest), bool)
     for shell in layers:
-        fitted = keep_outside(shell, body.rest, normals)
+        fitted = shell if shell.moulded else keep_outside(shell, body.rest, normals)
         if fitted.hides:
             over = hit_distance(body.rest, normals, fitted.vertices, fitted.faces) < np.inf
             covered |= over
@@ -163,8 +180,10 @@ def wear(
     uv = body.face_uv[~hidden].copy()
     uv[..., 1] = 1.0 - uv[..., 1]
     shown = body.faces[~hidden]
+    if coat.plain is not None:
+        uv[coat.plain[shown].all(axis=1)] = 0.5 * PLAIN_PX / TILE_PX
     under, gaps = _clearances(body, normals, shells)
-    return Outfit(
+    outfit = Outfit(
         coat=coat,
         skin=split_seams(shown, uv if coat.texture else np.zeros_like(uv)),
         skin_faces=shown,
@@ -176,6 +195,13 @@ def wear(
         gaps=gaps,
         description=description,
     )
+    if mark is None:
+        return outfit
+    pose = model.pose(body.bind_q)
+    coated, _, cloth = outfit.shape(body.rest, pose.T_ground_from_body)
+    worn = np.concatenate([coated, cloth])
+    worn[: len(coated)][(depth >= _DEEP)] = np.inf
+    return replace(outfit, markers=stick_markers(model.spec, pose, worn, mark))
 
 
 def _without_hidden(inner: Shell, outer: Shell) -> Shell:
@@ -205,7 +231,7 @@ def _clearances(body: Body, normals: F4, shells: list[Shell]) -> tuple[NDArray[n
         near = nearest_skin(shell.vertices, body.rest, normals)
         rest = np.einsum("ni,ni->n", shell.vertices - body.rest[near], normals[near])
         under.append(near)
-        gaps.append(np.minimum(rest, shell.clearance) if shell.hides else np.full(len(near), -1.0))
+        gaps.append(np.minimum(rest, shell.clearance))
     return np.concatenate(under), np.concatenate(gaps).astype(np.float32)
 
 

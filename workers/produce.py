@@ -165,6 +165,7 @@ def _refuse_others(job: Job, recipe: Recipe, loaded: dict[str, Any]) -> None:
     if isinstance(recipe, SynthRecipe):
         lot = recipe.motions[job.key.lot]
         urls = {"files.model": recipe.model, "files.backgrounds": recipe.scene.backgrounds}
+        urls["files.assets"] = recipe.wardrobe.assets
         urls["files.mot"] = lot.mot if isinstance(lot, MotLot) else None
     else:
         urls = {"files.annotations": recipe.annotations, "files.images": recipe.images}

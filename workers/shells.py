@@ -41,6 +41,8 @@ class Shell:
     roughness: float = 0.85
     holes: bool = False
     """The texture's alpha cuts it out."""
+    moulded: bool = False
+    """It keeps its resting shape, wherever the skin below it is (a shoe)."""
     hides: bool = True
     """What lies under it is not drawn; else (hair, tape) it is."""
     clearance: float = 0.003

@@ -115,19 +115,21 @@ class _Person:
     model: osim.OsimModel
 
     def surface(self, pose: osim.Pose) -> NDArray[np.float32]:
-        """Returns the dressed skin (v, 3) in the ground frame."""
-        return self.outfit.shape(self.body.skin(pose.T_ground_from_body), self.body.faces)
+        """Returns all points (p, 3) of the dressed person in the ground frame."""
+        skin = self.body.skin(pose.T_ground_from_body)
+        return self.outfit.points(skin, pose.T_ground_from_body)
 
 
 def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
     recipe, key, seed = shard.recipe, shard.key, shard.recipe.seed
     lot = recipe.motions[key.lot]
     human = _body(recipe.people, sources.osim, seed, subject)
-    person = _Person(
-        body=human,
-        outfit=wardrobe.dress(human, generator(seed, "outfit", key.lot, subject)),
-        model=osim.OsimModel(sources.osim, human.scale),
+    model, rng = (
+        osim.OsimModel(sources.osim, human.scale),
+        generator(seed, "outfit", key.lot, subject),
     )
+    outfit = wardrobe.dress(human, model, recipe.wardrobe, sources.assets, rng)
+    person = _Person(body=human, outfit=outfit, model=model)
     rng = generator(seed, "motion", key.lot, subject)
     motion, times, q, rejects = _performance(lot, key.lot, sources, person.model, rng)
     for frame, error in rejects.items():
@@ -305,22 +307,18 @@ def _frame(
 ) -> tuple[dict[str, np.ndarray], bytes, dict[str, Any]]:
     """Renders and labels one pose; returns labels, JPEG, and the description of the stage."""
     spec, pose = person.model.spec, person.model.pose(q)
-    vertices = person.surface(pose)
+    skin = person.body.skin(pose.T_ground_from_body)
+    worn = person.outfit.surfaces(skin, pose)
+    vertices = np.concatenate([surface.vertices for surface in worn])
     stage = fixed or _set_stage(recipe, vertices, _facing(spec, pose), rng)
-    skin = surfaces.Surface(
-        vertices=vertices,
-        faces=person.body.faces,
-        colours=person.outfit.colours,
-        parts=person.body.parts,
-    )
     picture = _renderer(recipe.image_px).render(
-        [skin, *stage.surfaces],
+        [*worn, *stage.surfaces],
         stage.view.K,
         stage.view.T_cam_from_ground,
         stage.light,
         stage.background,
     )
-    keypoints = person.body.face_keypoints(person.body.skin(pose.T_ground_from_body))
+    keypoints = person.body.face_keypoints(skin)
     labels = annotate.annotate(spec, pose, stage.view, picture, vertices, keypoints)
     developed = scene.develop(picture.rgb, stage.development, rng)
     return labels, images.encode(developed, recipe.jpeg_quality), stage.about

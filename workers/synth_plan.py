@@ -10,6 +10,7 @@ from schemas.recipes import MotLot, RandomLot, SynthRecipe
 from schemas.shards import ShardKey, Split
 from schemas.skeleton import SkeletonSpec
 from workers import annotate, anny_data, motions, osim, photos
+from workers.makehuman_pack import Pack, open_pack
 
 log = logging.getLogger(__name__)
 _GOLDEN = 0.6180339887498949
@@ -22,10 +23,14 @@ class Sources:
     osim: bytes
     mots: dict[str, bytes]
     """The `.mot` of each lot that has one."""
+    assets: Pack | None = None
+    """What people wear."""
 
     def digests(self, lot: str) -> dict[str, str]:
         """Returns what identifies the inputs of one lot: files by their bytes, installed bodies by version."""
         found = {"model": files.digest(self.osim), "bodies": anny_data.cache_path().stem}
+        if self.assets is not None:
+            found["assets"] = self.assets.identity
         if lot in self.mots:
             found["mot"] = files.digest(self.mots[lot])
         return found
@@ -41,6 +46,7 @@ def load(recipe: SynthRecipe) -> Sources:
     sources = Sources(
         osim=osim.read_model(recipe.model),
         mots={name: files.read_bytes(lot.mot) for name, lot in lots.items()},
+        assets=None if recipe.wardrobe.assets is None else open_pack(recipe.wardrobe.assets),
     )
     _warn_of_meshes(sources.osim, recipe.model)
     spec = spec_of(sources.osim)
@@ -105,6 +111,7 @@ def settings(recipe: SynthRecipe, lot: str) -> dict[str, Any]:
     whole = recipe.model_dump(mode="json")
     chosen = {k: whole[k] for k in ("seed", "people", "camera", "image_px", "jpeg_quality")}
     chosen["scene"] = {k: v for k, v in whole["scene"].items() if k != "backgrounds"}
+    chosen["wardrobe"] = {k: v for k, v in whole["wardrobe"].items() if k != "assets"}
     motion = recipe.motions[lot]
     idle = {"subjects", "mot"}
     if not motion.clip or isinstance(motion, RandomLot):
