@@ -21,7 +21,7 @@ def colour(rng: np.random.Generator) -> Array:
         return np.full(3, float(rng.choice(_NEUTRALS))) * rng.uniform(0.9, 1.1)
     if kind < 0.55:
         return np.array([0.06, 0.09, 0.2]) * rng.uniform(0.8, 1.6)
-    hue, saturation, value = rng.random(), rng.uniform(0.35, 0.95), rng.uniform(0.25, 0.95)
+    hue, saturation, value = rng.random(), rng.triangular(0.1, 0.5, 0.95), rng.uniform(0.2, 0.9)
     return np.array(colorsys.hsv_to_rgb(hue, saturation, value))
 
 
@@ -58,6 +58,13 @@ def _bridging(body: Body) -> Array:
         smooth = 0.5 * (smooth + links @ smooth)
     outside = np.einsum("vi,vi->v", smooth - rest, vertex_normals(rest, faces))
     return np.asarray(np.clip(outside, 0.0, 0.03), np.float64)
+
+
+def lying(body: Body) -> Array:
+    """Returns the share (v,) of its looseness that a shirt keeps: on shoulders and upper arms it lies on the skin."""
+    up = vertex_normals(body.rest, body.faces)[:, 1].astype(np.float64)
+    below = body.regions.centres["shoulder_r"][1] + 0.03 - body.rest[:, 1]
+    return np.asarray(np.clip(1.0 - 1.3 * up, 0.2, 1.0) * np.clip(0.3 + below / 0.15, 0.3, 1.0))
 
 
 def _hang(points: Array, top: Array, axis: Array, rows: NDArray[np.bool_], fall: float) -> Array:

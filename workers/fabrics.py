@@ -31,7 +31,7 @@ PATTERNS = {
     "camouflage": 0.05,
 }
 """How often each is drawn; chosen by eye."""
-_SOFT = 0.0015
+_SOFT = 0.005
 """Colours change over this length, m."""
 
 
@@ -58,16 +58,34 @@ def _atlas() -> _Atlas:
     inner = steps[steps.sum(axis=1) <= 11] / 11.0
     shares = np.concatenate([1.0 - inner.sum(axis=1, keepdims=True), inner], axis=1)
     corners = np.zeros((TILE_PX, TILE_PX), np.int32)
-    weight = np.zeros((TILE_PX, TILE_PX, 3), np.float32)
     filled = np.zeros((TILE_PX, TILE_PX), bool)
     uv = anny.face_uv.astype(np.float64)
     for share in shares:
         at = np.einsum("k,fki->fi", share, uv) * TILE_PX
         x = np.clip(at[:, 0], 0, TILE_PX - 1).astype(int)
         y = np.clip(TILE_PX - at[:, 1], 0, TILE_PX - 1).astype(int)
-        corners[y, x], weight[y, x], filled[y, x] = np.arange(len(uv)), share, True
+        corners[y, x], filled[y, x] = np.arange(len(uv)), True
     rows, columns = distance_transform_edt(~filled, return_distances=False, return_indices=True)
-    return _Atlas(corners=anny.faces[corners[rows, columns]], shares=weight[rows, columns])
+    face = corners[rows, columns]
+    return _Atlas(corners=anny.faces[face], shares=_shares(uv[face]))
+
+
+def _shares(uv: Array) -> F4:
+    """Returns the barycentric coordinates (T, T, 3) of every texel's centre in its triangle (T, T, 3, 2)."""
+    middle = (np.arange(TILE_PX) + 0.5) / TILE_PX
+    x, y = np.meshgrid(middle, 1.0 - middle)
+    a, b, c = (uv[:, :, k] for k in range(3))
+    area = _cross(b - a, c - a)
+    area = np.where(np.abs(area) < 1e-12, 1e-12, area)
+    at = np.stack([x, y], axis=-1)
+    second, third = _cross(at - a, c - a) / area, _cross(b - a, at - a) / area
+    # Beyond the charts' edges the nearest triangle's plane goes on a little.
+    shares = np.clip(np.stack([1.0 - second - third, second, third], axis=-1), -0.5, 1.5)
+    return (shares / shares.sum(axis=-1, keepdims=True)).astype(np.float32)
+
+
+def _cross(a: Array, b: Array) -> Array:
+    return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
 
 
 def fabric(

@@ -109,7 +109,6 @@ def tape(body: Body, weights: Array, standing_off: Array, rng: np.random.Generat
                 texture=None,
                 colours=np.tile(paint, (len(piece.share), 1)),
                 clearance=0.001,
-                hides=False,
                 roughness=0.4,
             )
         )

@@ -18,10 +18,11 @@ from workers.shells import (
     Faces,
     Seamed,
     Shell,
-    hit_distance,
     keep_outside,
     nearest_skin,
     rings_inside,
+    shell_under,
+    skin_under,
     split_seams,
 )
 from workers.skinning import Skin, make_skin
@@ -168,10 +169,10 @@ def wear(
     for shell in layers:
         fitted = shell if shell.moulded else keep_outside(shell, body.rest, normals)
         if fitted.hides:
-            over = hit_distance(body.rest, normals, fitted.vertices, fitted.faces) < np.inf
+            over = skin_under(fitted, body.rest, normals)
             covered |= over
             depth = np.maximum(depth, rings_inside(over, body.faces))
-            shells = [_without_hidden(inner, fitted) for inner in shells]
+            shells = [_without_hidden(inner, fitted, body.rest, normals) for inner in shells]
         shells.append(fitted)
     shells = [shell for shell in shells if len(shell.faces)]
     hidden = (depth[body.faces] >= _DEEP).all(axis=1)
@@ -200,14 +201,13 @@ def wear(
     pose = model.pose(body.bind_q)
     coated, _, cloth = outfit.shape(body.rest, pose.T_ground_from_body)
     worn = np.concatenate([coated, cloth])
-    worn[: len(coated)][(depth >= _DEEP)] = np.inf
+    worn[: len(coated)][depth >= _DEEP] = 1e6  # out of reach: nothing sticks to what is not drawn
     return replace(outfit, markers=stick_markers(model.spec, pose, worn, mark))
 
 
-def _without_hidden(inner: Shell, outer: Shell) -> Shell:
+def _without_hidden(inner: Shell, outer: Shell, skin: F4, normals: F4) -> Shell:
     """Leaves out the faces of a shell that lie deep under an outer one."""
-    normals = vertex_normals(inner.vertices, inner.faces)
-    over = hit_distance(inner.vertices, normals, outer.vertices, outer.faces) < np.inf
+    over = shell_under(inner, outer, skin, normals)
     deep = rings_inside(over, inner.faces) >= _DEEP
     kept = ~deep[inner.faces].all(axis=1)
     if kept.all():

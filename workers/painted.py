@@ -70,6 +70,7 @@ def _sew(
         smoothing={"tight": 1, "regular": 4, "loose": 8}[fit],
         softness={"tight": 0, "regular": 3, "loose": 6}[fit],
         clearance=0.0015 if fit == "tight" else 0.004,
+        over=inside > 0,
     )
     worn = np.where(inside > 0, np.maximum(offsets, below), below)
     return Garment(shell=shell, standing_off=worn, description=about)
@@ -116,10 +117,10 @@ def paint_top(body: Body, weights: Array, below: Array, rng: np.random.Generator
     )
     inside, sleeves, sleeve = _top_cut(body, kind, rng)
     about: dict[str, Any] = {"kind": kind, "fit": fit, "sleeve": round(float(sleeve), 2)}
-    offsets = cloth.folds(body, fit, cloth.hang_of_trunk(body), rng)
+    offsets = cloth.folds(body, fit, cloth.hang_of_trunk(body), rng) * cloth.lying(body)
     if kind in ("t-shirt", "long sleeves"):
         on_arm = body.regions.arm_weight > 0.5
-        offsets += np.where(on_arm, _flare(sleeves, fit, 0.12), 0.0)
+        offsets += np.where(on_arm, _flare(sleeves, fit, 0.2), 0.0)
     return _sew(body, weights, "top", inside, fit, offsets, below, rng, about)
 
 
@@ -165,7 +166,15 @@ def paint_socks(
     offsets = np.full(len(inside), 0.002)
     colours = np.tile(colour, (len(piece.share), 1))
     shell = hang(
-        body, weights, piece, offsets, name="socks", texture=None, colours=colours, clearance=0.001
+        body,
+        weights,
+        piece,
+        offsets,
+        name="socks",
+        texture=None,
+        colours=colours,
+        clearance=0.001,
+        over=inside > 0,
     )
     return shell, about
 
@@ -189,7 +198,14 @@ def paint_shoes(
         shod[rows] = shoe_shape(body, side, rows, thickness, sole)
     piece = cut(body, inside)
     shell = hang(
-        body, weights, piece, np.zeros(len(rest)), name="shoes", texture=None, clearance=0.0
+        body,
+        weights,
+        piece,
+        np.zeros(len(rest)),
+        name="shoes",
+        texture=None,
+        clearance=0.0,
+        over=inside > 0,
     )
     vertices = piece.of(shod)
     welt = np.clip((0.010 - vertices[:, 1]) / 0.004 + 0.5, 0.0, 1.0)[:, None]

@@ -43,6 +43,8 @@ class Shell:
     """The texture's alpha cuts it out."""
     moulded: bool = False
     """It keeps its resting shape, wherever the skin below it is (a shoe)."""
+    over: NDArray[np.bool_] | None = None
+    """(v,): the skin that it lies over, where that is known."""
     hides: bool = True
     """What lies under it is not drawn; else (hair, tape) it is."""
     clearance: float = 0.003
@@ -178,6 +180,16 @@ def split_seams(faces: Faces, corner_uv: F4) -> Seamed:
     )
 
 
-def normals_of(vertices: F4, faces: Faces) -> F4:
-    """Returns unit normals (n, 3)."""
-    return vertex_normals(vertices, faces)
+def skin_under(shell: Shell, skin: F4, normals: F4) -> NDArray[np.bool_]:
+    """Marks the skin (v,) that a shell on it covers."""
+    if shell.over is not None:
+        return shell.over
+    return np.asarray(hit_distance(skin, normals, shell.vertices, shell.faces) < np.inf)
+
+
+def shell_under(inner: Shell, outer: Shell, skin: F4, normals: F4) -> NDArray[np.bool_]:
+    """Marks the vertices (n,) of a shell that an outer one covers."""
+    if outer.over is not None:
+        return np.asarray(outer.over[nearest_skin(inner.vertices, skin, normals)])
+    out = vertex_normals(inner.vertices, inner.faces)
+    return np.asarray(hit_distance(inner.vertices, out, outer.vertices, outer.faces) < np.inf)

@@ -117,7 +117,7 @@ def hang(
     smoothing: int = 0,
     softness: int = 1,
     clearance: float = 0.002,
-    hides: bool = True,
+    over: NDArray[np.bool_] | None = None,
     roughness: float = 0.85,
 ) -> Shell:
     """Makes a shell of a piece of skin that stands off by `offsets` (v,).
@@ -133,7 +133,7 @@ def hang(
         smoothing: rounds of relaxing: bridges hollows, draws folds together.
         softness: rounds of softening how it bends.
         clearance: kept from the skin, m.
-        hides: what is below is not drawn.
+        over: the skin (v,) below, which is then not drawn.
         roughness: of its finish.
     """
     normals = vertex_normals(body.rest, body.faces).astype(np.float64)
@@ -155,7 +155,8 @@ def hang(
         texture=texture,
         colours=shade.astype(np.float32),
         roughness=roughness,
-        hides=hides,
+        over=over,
+        hides=over is not None,
         clearance=clearance,
     )
 
