@@ -18,15 +18,13 @@ from workers.shells import (
     Faces,
     Seamed,
     Shell,
-    keep_outside,
-    nearest_skin,
+    SkinBelow,
     rings_inside,
     shell_under,
-    skin_under,
     split_seams,
 )
 from workers.skinning import Skin, make_skin
-from workers.surfaces import TILE_PX, Surface, Texture, vertex_normals
+from workers.surfaces import TILE_PX, Normals, Surface, Texture
 
 Array = NDArray[np.float64]
 PLAIN_PX = 8
@@ -71,9 +69,10 @@ class Outfit:
     coat: Coat
     skin: Seamed
     """The faces of the skin that are drawn."""
-    skin_faces: Faces = field(repr=False)
-    """(f, 3) the same of whole-skin vertices; and those of the whole skin, for its normals."""
-    all_faces: Faces = field(repr=False)
+    skin_normals: Normals = field(repr=False)
+    """Of the whole skin (v), also where it is not drawn."""
+    cloth_normals: Normals = field(repr=False)
+    """Of all shells (n)."""
     skin_parts: NDArray[np.uint8] = field(repr=False)
     pieces: tuple[Piece, ...]
     tied: Skin | None = field(repr=False)
@@ -88,7 +87,7 @@ class Outfit:
 
     def shape(self, skin: F4, T_ground_from_body: Array) -> tuple[F4, F4, F4]:
         """Dresses a posed skin (v, 3): returns it as coated, its normals (v, 3), and all shells' vertices (n, 3)."""
-        normals = vertex_normals(skin, self.all_faces)
+        normals = self.skin_normals(skin)
         coated = skin + self.coat.offsets[:, None] * normals
         if self.tied is None:
             return coated, normals, np.zeros((0, 3), np.float32)
@@ -121,11 +120,9 @@ class Outfit:
                 name="skin",
             )
         ]
-        on_cloth = np.zeros_like(cloth)
+        on_cloth = self.cloth_normals(cloth)
         for piece in self.pieces:
-            vertices = cloth[piece.rows]
-            on_cloth[piece.rows] = vertex_normals(vertices, piece.shell.faces)
-            drawn.append(_drawn(piece, vertices, on_cloth[piece.rows]))
+            drawn.append(_drawn(piece, cloth[piece.rows], on_cloth[piece.rows]))
         if self.markers is not None:
             worn = np.concatenate([coated, cloth])
             drawn.append(self.markers.surface(pose, worn, np.concatenate([normals, on_cloth])))
@@ -162,17 +159,17 @@ def wear(
 
     Reflective markers are stuck on it where a generator `mark` is given.
     """
-    normals = vertex_normals(body.rest, body.faces)
+    below = SkinBelow(body.rest, body.faces)
     shells: list[Shell] = []
     depth = np.zeros(len(body.rest), np.int64)
     covered = np.zeros(len(body.rest), bool)
     for shell in layers:
-        fitted = shell if shell.moulded else keep_outside(shell, body.rest, normals)
+        fitted = below.keep_out(shell)
         if fitted.hides:
-            over = skin_under(fitted, body.rest, normals)
+            over = below.below(fitted)
             covered |= over
             depth = np.maximum(depth, rings_inside(over, body.faces))
-            shells = [_without_hidden(inner, fitted, body.rest, normals) for inner in shells]
+            shells = [_without_hidden(inner, fitted) for inner in shells]
         shells.append(fitted)
     shells = [shell for shell in shells if len(shell.faces)]
     hidden = (depth[body.faces] >= _DEEP).all(axis=1)
@@ -183,12 +180,12 @@ def wear(
     shown = body.faces[~hidden]
     if coat.plain is not None:
         uv[coat.plain[shown].all(axis=1)] = 0.5 * PLAIN_PX / TILE_PX
-    under, gaps = _clearances(body, normals, shells)
+    under, gaps = _clearances(below, shells)
     outfit = Outfit(
         coat=coat,
         skin=split_seams(shown, uv if coat.texture else np.zeros_like(uv)),
-        skin_faces=shown,
-        all_faces=body.faces,
+        skin_normals=Normals(body.faces, len(body.rest)),
+        cloth_normals=Normals(_all_faces(shells), len(under)),
         skin_parts=body.parts,
         pieces=_pieces(shells),
         tied=_tie(body, model, shells),
@@ -205,9 +202,9 @@ def wear(
     return replace(outfit, markers=stick_markers(model.spec, pose, worn, mark))
 
 
-def _without_hidden(inner: Shell, outer: Shell, skin: F4, normals: F4) -> Shell:
+def _without_hidden(inner: Shell, outer: Shell) -> Shell:
     """Leaves out the faces of a shell that lie deep under an outer one."""
-    over = shell_under(inner, outer, skin, normals)
+    over = shell_under(inner, outer)
     deep = rings_inside(over, inner.faces) >= _DEEP
     kept = ~deep[inner.faces].all(axis=1)
     if kept.all():
@@ -218,21 +215,28 @@ def _without_hidden(inner: Shell, outer: Shell, skin: F4, normals: F4) -> Shell:
         vertices=inner.vertices[used],
         faces=faces.reshape(-1, 3).astype(np.int32),
         weights=inner.weights[used],
+        under=None if inner.under is None else inner.under[used],
         corner_uv=inner.corner_uv[kept],
         colours=inner.colours[used],
     )
 
 
-def _clearances(body: Body, normals: F4, shells: list[Shell]) -> tuple[NDArray[np.intp], F4]:
+def _clearances(below: SkinBelow, shells: list[Shell]) -> tuple[NDArray[np.intp], F4]:
+    """Returns the skin vertex below every shell vertex (n,), and how far from it each stays (n,)."""
     if not shells:
         return np.zeros(0, np.intp), np.zeros(0, np.float32)
-    under, gaps = [], []
-    for shell in shells:
-        near = nearest_skin(shell.vertices, body.rest, normals)
-        rest = np.einsum("ni,ni->n", shell.vertices - body.rest[near], normals[near])
-        under.append(near)
-        gaps.append(np.minimum(rest, shell.clearance))
+    under = [shell.under if shell.under is not None else np.zeros(0, np.intp) for shell in shells]
+    gaps = [
+        np.minimum(below.gap(shell.vertices, rows), shell.clearance)
+        for shell, rows in zip(shells, under, strict=True)
+    ]
     return np.concatenate(under), np.concatenate(gaps).astype(np.float32)
+
+
+def _all_faces(shells: list[Shell]) -> Faces:
+    starts = np.cumsum([0, *(len(shell.vertices) for shell in shells)])
+    faces = [shell.faces + np.int32(k) for shell, k in zip(shells, starts, strict=False)]
+    return np.concatenate([np.zeros((0, 3), np.int32), *faces])
 
 
 def _pieces(shells: list[Shell]) -> tuple[Piece, ...]:

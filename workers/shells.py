@@ -43,6 +43,8 @@ class Shell:
     """The texture's alpha cuts it out."""
     moulded: bool = False
     """It keeps its resting shape, wherever the skin below it is (a shoe)."""
+    under: NDArray[np.intp] | None = None
+    """(n,): the skin vertex below each, once known."""
     over: NDArray[np.bool_] | None = None
     """(v,): the skin that it lies over, where that is known."""
     hides: bool = True
@@ -132,27 +134,56 @@ def rings_inside(covered: NDArray[np.bool_], faces: Faces, most: int = 4) -> NDA
     return rings
 
 
-def keep_outside(shell: Shell, skin: F4, normals: F4) -> Shell:
-    """Moves a resting shell out to its clearance over the skin wherever it is closer or inside."""
-    near = nearest_skin(shell.vertices, skin, normals)
-    gap = np.einsum("ni,ni->n", shell.vertices - skin[near], normals[near])
-    push = np.maximum(shell.clearance - gap, 0.0)
-    push = np.where(push < 0.06, push, 0.0)  # what is deeper belongs to another part of the body
-    links = averaging(shell.faces, len(push))
-    spread = push
-    for _ in range(2):
-        spread = np.maximum(push, 0.5 * (spread + links @ spread))
-    moved = shell.vertices + spread[:, None].astype(np.float32) * normals[near]
-    return replace(shell, vertices=moved.astype(np.float32))
+class SkinBelow:
+    """A resting skin (v, 3) with its normals, as garments find it below them."""
+
+    def __init__(self, skin: F4, faces: Faces) -> None:
+        self.skin, self.faces = skin, faces
+        self.normals = vertex_normals(skin, faces)
+        self._tree = cKDTree(skin)
+
+    def nearest(self, points: F4) -> NDArray[np.intp]:
+        """Returns the skin vertex that each of points (n, 3) lies over: near, and rather below it than beside it."""
+        distance, index = self._tree.query(points, k=6)
+        offset, normals = points[:, None] - self.skin[index], self.normals[index]
+        up = np.einsum("nki,nki->nk", offset, normals)
+        aside = np.sqrt(np.maximum(distance**2 - up**2, 0.0))
+        best = np.argmin(distance + 1.5 * aside, axis=1)
+        return np.asarray(index[np.arange(len(points)), best], np.intp)
+
+    def gap(self, points: F4, under: NDArray[np.intp]) -> F4:
+        """Returns how far points (n, 3) lie above their skin vertices (n,)."""
+        gap: F4 = np.einsum("ni,ni->n", points - self.skin[under], self.normals[under])
+        return gap
+
+    def below(self, shell: Shell) -> NDArray[np.bool_]:
+        """Marks the skin (v,) that a shell on it covers."""
+        if shell.over is not None:
+            return shell.over
+        above = hit_distance(self.skin, self.normals, shell.vertices, shell.faces)
+        return np.asarray(above < np.inf)
+
+    def keep_out(self, shell: Shell) -> Shell:
+        """Moves a resting shell out to its clearance wherever it is closer or inside, and notes what is below it."""
+        under = self.nearest(shell.vertices) if shell.under is None else shell.under
+        if shell.moulded:
+            return replace(shell, under=under)
+        push = np.maximum(shell.clearance - self.gap(shell.vertices, under), 0.0)
+        push = np.where(push < 0.06, push, 0.0)  # what is deeper belongs to another part of the body
+        links = averaging(shell.faces, len(push))
+        spread = push
+        for _ in range(2):
+            spread = np.maximum(push, 0.5 * (spread + links @ spread))
+        moved = shell.vertices + spread[:, None].astype(np.float32) * self.normals[under]
+        return replace(shell, vertices=moved.astype(np.float32), under=under)
 
 
-def nearest_skin(points: F4, skin: F4, normals: F4) -> NDArray[np.intp]:
-    """Returns for points (n, 3) the skin vertex each lies over: near, and rather below it than beside it."""
-    distance, index = cKDTree(skin).query(points, k=6)
-    offset = points[:, None] - skin[index]
-    aside = offset - np.einsum("nki,nki->nk", offset, normals[index])[..., None] * normals[index]
-    cost = distance + 1.5 * np.linalg.norm(aside, axis=2)
-    return np.asarray(index[np.arange(len(points)), np.argmin(cost, axis=1)], np.intp)
+def shell_under(inner: Shell, outer: Shell) -> NDArray[np.bool_]:
+    """Marks the vertices (n,) of a shell that an outer one covers."""
+    if outer.over is not None and inner.under is not None:
+        return np.asarray(outer.over[inner.under])
+    out = vertex_normals(inner.vertices, inner.faces)
+    return np.asarray(hit_distance(inner.vertices, out, outer.vertices, outer.faces) < np.inf)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,27 +200,13 @@ class Seamed:
 
 def split_seams(faces: Faces, corner_uv: F4) -> Seamed:
     """Splits vertices that have several texture coordinates."""
-    keys = np.empty((faces.size, 3), np.int64)
-    keys[:, 0] = faces.ravel()
-    keys[:, 1:] = np.rint(corner_uv.reshape(-1, 2) * 65536.0)
-    _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    flat = corner_uv.reshape(-1, 2)
+    u, v = np.clip(np.rint(flat.T * 65536.0) + 2**18, 0, 2**20 - 1).astype(np.int64)
+    keys = (faces.ravel().astype(np.int64) << 40) | (u << 20) | v
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     return Seamed(
-        rows=keys[first, 0].astype(np.intp),
+        rows=faces.ravel()[first].astype(np.intp),
         faces=inverse.reshape(faces.shape).astype(np.int32),
-        uv=corner_uv.reshape(-1, 2)[first].astype(np.float32),
+        uv=flat[first].astype(np.float32),
     )
 
-
-def skin_under(shell: Shell, skin: F4, normals: F4) -> NDArray[np.bool_]:
-    """Marks the skin (v,) that a shell on it covers."""
-    if shell.over is not None:
-        return shell.over
-    return np.asarray(hit_distance(skin, normals, shell.vertices, shell.faces) < np.inf)
-
-
-def shell_under(inner: Shell, outer: Shell, skin: F4, normals: F4) -> NDArray[np.bool_]:
-    """Marks the vertices (n,) of a shell that an outer one covers."""
-    if outer.over is not None:
-        return np.asarray(outer.over[nearest_skin(inner.vertices, skin, normals)])
-    out = vertex_normals(inner.vertices, inner.faces)
-    return np.asarray(hit_distance(inner.vertices, out, outer.vertices, outer.faces) < np.inf)

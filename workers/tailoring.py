@@ -91,8 +91,9 @@ def _corners(first: NDArray[np.int32], second: NDArray[np.int32], share: Array) 
 
 def _weld(corners: Array, uv: Array) -> Cut:
     flat = corners.reshape(-1, 3)
-    keys = np.rint(flat * [1.0, 1.0, 1e6]).astype(np.int64)
-    _, row, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    low, high, share = np.rint(flat * [1.0, 1.0, 1e6]).astype(np.int64).T
+    keys = (low << 42) | (high << 21) | share
+    _, row, inverse = np.unique(keys, return_index=True, return_inverse=True)
     faces = inverse.reshape(-1, 3)
     a, b, c = faces.T
     real = (a != b) & (b != c) & (c != a)
@@ -155,6 +156,7 @@ def hang(
         texture=texture,
         colours=shade.astype(np.float32),
         roughness=roughness,
+        under=np.where(piece.share < 0.5, piece.first, piece.second),
         over=over,
         hides=over is not None,
         clearance=clearance,
