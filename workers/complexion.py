@@ -20,10 +20,10 @@ _LAB = np.array(
         [-58.0, 31.5, 9.0, 11.6],
     ]
 )
-"""Individual typology angle (degrees), L*, a*, b* of skin. The angle's classes, very light > 55, light > 41, intermediate
-> 28, tan > 10, brown > -30, dark, are those of Chardon, Cretois & Hourseau, Int J Cosmet Sci 1991;13:191-208 and Del
-Bino & Bernerd, Br J Dermatol 2013;169 Suppl 3:33-40; every row obeys ITA = atan((L* - 50) / b*). Chroma between them is
-chosen by eye."""
+"""Individual typology angle (degrees), L*, a*, b* of skin. The angle's classes, very light > 55, light > 41,
+intermediate > 28, tan > 10, brown > -30, dark, are those of Chardon, Cretois & Hourseau, Int J Cosmet Sci
+1991;13:191-208 and Del Bino & Bernerd, Br J Dermatol 2013;169 Suppl 3:33-40; every row obeys
+ITA = atan((L* - 50) / b*). How much colour skin of each angle has is chosen by eye."""
 ITA_DEG = (-58.0, 60.0)
 """Tones are drawn evenly over the measured angles."""
 _LIGHT = np.array([232, 192, 166]) / 255.0
@@ -116,9 +116,7 @@ def blend(colours: Array, paint: NDArray[np.floating], share: NDArray[np.floatin
     return mixed
 
 
-def paint_body(
-    body: Body, ita: float, under: Array | None, rng: np.random.Generator
-) -> Complexion:
+def paint_body(body: Body, ita: float, under: Array | None, rng: np.random.Generator) -> Complexion:
     """Paints a person of a tone (individual typology angle, degrees) over a skin texture of mean colour `under` (3).
 
     Without a texture blood and texture of the skin are painted too.

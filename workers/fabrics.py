@@ -1,4 +1,4 @@
-"""Draws the textures of painted clothes: colours, stripes, prints, seams and creases on MakeHuman's texture coordinates.
+"""Draws the textures of painted clothes: colours, stripes, prints, seams, creases on MakeHuman's texture coordinates.
 
 Every texel knows the triangle of the skin it lies on, so a pattern is drawn where it lies on this body: stripes are
 level, a print sits on the chest. Colours sRGB 0..1; T = TILE_PX; v = skin vertex.
@@ -81,11 +81,11 @@ def _shares(uv: Array) -> F4:
     second, third = _cross(at - a, c - a) / area, _cross(b - a, at - a) / area
     # Beyond the charts' edges the nearest triangle's plane goes on a little.
     shares = np.clip(np.stack([1.0 - second - third, second, third], axis=-1), -0.5, 1.5)
-    return (shares / shares.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return np.asarray(shares / shares.sum(axis=-1, keepdims=True), np.float32)
 
 
 def _cross(a: Array, b: Array) -> Array:
-    return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0])
+    return np.asarray(a[..., 0] * b[..., 1] - a[..., 1] * b[..., 0], np.float64)
 
 
 def fabric(
@@ -135,9 +135,7 @@ def _stripes(height: F4, period: float, part: float) -> F4:
     return _step((np.abs((height / period) % 1.0 - 0.5) - 0.5 * (1.0 - part)) * period)
 
 
-def _share(
-    atlas: _Atlas, body: Body, pattern: str, height: F4, rng: np.random.Generator
-) -> F4:
+def _share(atlas: _Atlas, body: Body, pattern: str, height: F4, rng: np.random.Generator) -> F4:
     """Returns the share (T, T) of the second colour."""
     if pattern == "stripes":
         return _stripes(height, rng.uniform(0.03, 0.12), rng.uniform(0.2, 0.6))
@@ -211,8 +209,8 @@ def _print(
 
 
 def _sign(rng: np.random.Generator) -> tuple[F4, str]:
-    """Draws a sign (128, 128) 0..1: letters, a number, a ring, a bar or a splash."""
-    sign = np.zeros((128, 128), np.float32)
+    """Draws a sign (128, 128) 0..1: letters, a number, a ring, bars or a splash."""
+    sign = np.zeros((128, 128), np.uint8)
     kind = str(rng.choice(["word", "number", "ring", "bars", "splash"]))
     if kind in ("word", "number"):
         letters = "ABCDEFGHIKLMNOPRSTUVW" if kind == "word" else "0123456789"
@@ -221,15 +219,15 @@ def _sign(rng: np.random.Generator) -> tuple[F4, str]:
         scale = 3.6 / count if kind == "word" else 4.0 / count
         (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_DUPLEX, scale, 6)
         at = (int(64 - width / 2), int(64 + height / 2))
-        cv2.putText(sign, text, at, cv2.FONT_HERSHEY_DUPLEX, scale, 1.0, 6, cv2.LINE_AA)
+        cv2.putText(sign, text, at, cv2.FONT_HERSHEY_DUPLEX, scale, 255, 6, cv2.LINE_AA)
     elif kind == "ring":
-        cv2.circle(sign, (64, 64), 52, 1.0, int(rng.integers(6, 40)), cv2.LINE_AA)
+        cv2.circle(sign, (64, 64), 52, 255, int(rng.integers(6, 40)), cv2.LINE_AA)
     elif kind == "bars":
         for k in range(int(rng.integers(2, 5))):
-            cv2.rectangle(sign, (12, 16 + 28 * k), (116, 30 + 28 * k), 1.0, -1)
+            cv2.rectangle(sign, (12, 16 + 28 * k), (116, 30 + 28 * k), 255, -1)
     else:
         angle = np.linspace(0, 2 * np.pi, 14, endpoint=False)
         radius = rng.uniform(22, 58, 14)
         points = 64 + radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
-        cv2.fillPoly(sign, [points.astype(np.int32)], 1.0, cv2.LINE_AA)
-    return sign, kind
+        cv2.fillPoly(sign, [points.astype(np.int32)], 255, cv2.LINE_AA)
+    return (sign / 255.0).astype(np.float32), kind

@@ -1,7 +1,7 @@
 """Fits MakeHuman garments, shoes and hair to a resting body and lets them follow it. Metres, ground axes.
 
-The rule of `.mhclo`: a vertex is w1 a + w2 b + w3 c of three base vertices, plus an offset that scales per axis with the
-distance of two landmarks of the base mesh.
+The rule of `.mhclo`: a vertex is w1 a + w2 b + w3 c of three base vertices, plus an offset that scales per axis with
+the distance of two landmarks of the base mesh.
 """
 
 from dataclasses import replace

@@ -1,6 +1,6 @@
 """Parses MakeHuman's asset files: `.mhclo` (how a mesh hangs on the base mesh), `.obj`, `.mhmat`.
 
-Formats: http://www.makehumancommunity.org/wiki/Documentation:MHCLO and what the files of MakeHuman's system assets hold.
+Formats: http://www.makehumancommunity.org/wiki/Documentation:MHCLO and what the files of MakeHuman's own assets hold.
 Offsets in `.mhclo` are decimetres in MakeHuman's axes (x left, y up, z forward). Files are a stranger's: everything is
 bounded, and whatever does not fit raises `BadAsset`, which says where.
 """
@@ -171,8 +171,10 @@ def _scale(words: list[str] | None) -> tuple[int, int, float] | None:
     try:
         first, second, distance = int(words[0]), int(words[1]), float(words[2])
     except (ValueError, IndexError) as error:
-        raise BadAsset(f"a scale is two vertices and a distance, not {' '.join(words)!r}") from error
-    inside = 0 <= min(first, second) and max(first, second) < BASE_VERTICES
+        raise BadAsset(
+            f"a scale is two vertices and a distance, not {' '.join(words)!r}"
+        ) from error
+    inside = min(first, second) >= 0 and max(first, second) < BASE_VERTICES
     if not inside or not 0.001 < distance < 1000.0:
         raise BadAsset(f"a scale that no base mesh has: {' '.join(words)!r}")
     return first, second, distance
@@ -196,10 +198,19 @@ def parse_obj(data: bytes) -> Mesh:
             corners.extend(_fan(line[1:], len(vertices), len(uv), number))
         if max(len(vertices), len(uv), len(corners) // 2) > MAX_VERTICES:
             raise BadAsset(f"line {number}: more than {MAX_VERTICES} vertices or faces")
-    if not vertices or not corners or {len(v) for v in vertices} != {3} or {len(t) for t in uv} != {2}:
+    if (
+        not vertices
+        or not corners
+        or {len(v) for v in vertices} != {3}
+        or {len(t) for t in uv} != {2}
+    ):
         raise BadAsset("holds no faces with texture coordinates")
     indices = np.array(corners, np.int64)
-    if indices.min() < 0 or indices[..., 0].max() >= len(vertices) or indices[..., 1].max() >= len(uv):
+    if (
+        indices.min() < 0
+        or indices[..., 0].max() >= len(vertices)
+        or indices[..., 1].max() >= len(uv)
+    ):
         raise BadAsset("a face names a vertex that is not there")
     return Mesh(
         vertices=np.array(vertices),

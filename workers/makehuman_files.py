@@ -36,7 +36,7 @@ _LOCK = threading.Lock()
 
 @dataclass(frozen=True, kw_only=True)
 class PackFiles:
-    """The readable files of one version of a pack, by their path below the folder that holds clothes/, hair/, skins/."""
+    """The readable files of one version of a pack, by their path from clothes/, hair/ or skins/ on."""
 
     url: str
     places: dict[str, str]

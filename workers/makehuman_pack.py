@@ -2,6 +2,7 @@
 
 import logging
 import posixpath
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -63,8 +64,10 @@ class Pack:
 
     def proxy(self, asset: Asset) -> tuple[Proxy, Mesh]:
         """Returns how a garment hangs, and its mesh."""
-        parsed = _parsed_mhclo(_Once(self.files, asset.mhclo)), _parsed_obj(_Once(self.files, asset.obj))
-        return parsed
+        return (
+            _parsed_mhclo(_Once(self.files, asset.mhclo)),
+            _parsed_obj(_Once(self.files, asset.obj)),
+        )
 
     def material(self, asset: Asset) -> Material:
         """Returns an asset's material."""
@@ -120,7 +123,7 @@ def open_pack(url: str) -> Pack:
     found, broken = [], []
     for path in files.places:
         if path.startswith(("clothes/", "hair/")) and path.endswith(".mhclo"):
-            make = _garment
+            make: Callable[[PackFiles, str], Asset | None] = _garment
         elif path.startswith("skins/") and path.endswith(".mhmat"):
             make = _skin
         else:
@@ -143,7 +146,9 @@ def open_pack(url: str) -> Pack:
 
 @lru_cache(maxsize=64)
 def _warn(url: str, broken: tuple[str, ...]) -> None:
-    log.warning("%s: left out %d assets that cannot be used: %s", url, len(broken), "; ".join(broken))
+    log.warning(
+        "%s: left out %d assets that cannot be used: %s", url, len(broken), "; ".join(broken)
+    )
 
 
 def _garment(files: PackFiles, path: str) -> Asset:
@@ -231,7 +236,9 @@ def _decoded(file: _Once, edge: int) -> NDArray[np.uint8]:
         _size(file.path, data)
         picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
     except (BadAsset, cv2.error) as error:
-        raise InputError(f"{file.files.url}/{file.path}", str(error), "Replace the texture") from error
+        raise InputError(
+            f"{file.files.url}/{file.path}", str(error), "Replace the texture"
+        ) from error
     if picture is None:
         raise InputError(f"{file.files.url}/{file.path}", "is no picture", "Replace the texture")
     if picture.dtype != np.uint8:

@@ -96,7 +96,7 @@ class Outfit:
         gap = np.einsum("ni,ni->n", cloth - skin[self.under], along)
         push = self.gaps - gap
         push = np.where((push > 0) & (push < _PUSH_M), push, np.float32(0.0))
-        return coated, normals, cloth + push[:, None] * along
+        return coated, normals, np.asarray(cloth + push[:, None] * along, np.float32)
 
     def points(self, skin: F4, T_ground_from_body: Array) -> F4:
         """Returns everything that is drawn of a posed skin, as points (p, 3): those of the skin first."""
@@ -121,8 +121,7 @@ class Outfit:
             )
         ]
         on_cloth = self.cloth_normals(cloth)
-        for piece in self.pieces:
-            drawn.append(_drawn(piece, cloth[piece.rows], on_cloth[piece.rows]))
+        drawn += [_drawn(p, cloth[p.rows], on_cloth[p.rows]) for p in self.pieces]
         if self.markers is not None:
             worn = np.concatenate([coated, cloth])
             drawn.append(self.markers.surface(pose, worn, np.concatenate([normals, on_cloth])))

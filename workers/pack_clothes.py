@@ -61,7 +61,9 @@ class Dresser:
             name=asset.name,
             texture=named(picture),
             colours=np.tile(np.array(material.colour, np.float32), (len(shell.vertices), 1)),
-            roughness=0.85 if kind == "suit" else float(np.clip(0.85 - material.shininess / 2, 0.4, 0.8)),
+            roughness=0.85
+            if kind == "suit"
+            else float(np.clip(0.85 - material.shininess / 2, 0.4, 0.8)),
         )
         return shell, about
 

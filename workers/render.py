@@ -114,7 +114,7 @@ def height_camera(casters: Array) -> tuple[Array, Array, Array]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """All surfaces in one vertex and one index array, in runs: cut-outs, two-sided, one-sided; casters in the middle."""
+    """All surfaces in one vertex and one index array, in runs: cut-outs, two-sided, one-sided; casters between."""
 
     vertices: NDArray[Any]
     faces: NDArray[np.uint32]
@@ -131,9 +131,7 @@ class _Batch:
 def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture | None], int]) -> _Batch:
     # A stable order: within a run the caller's, who names the person first, which spares shading what it hides.
     surfaces = [replace(s, two_sided=True, casts=False) if s.holes else s for s in surfaces]
-    ordered = sorted(
-        surfaces, key=lambda s: (not s.holes, not s.two_sided, s.casts == s.two_sided)
-    )
+    ordered = sorted(surfaces, key=lambda s: (not s.holes, not s.two_sided, s.casts == s.two_sided))
     vertices = np.zeros(sum(len(s.vertices) for s in ordered), VERTEX)
     faces, start = [], 0
     for surface in ordered:

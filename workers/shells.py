@@ -108,7 +108,7 @@ def hit_distance(
 
 
 def _ray_triangle(origin: Array, direction: Array, triangle: Array) -> Array:
-    """Returns the signed distance (r,) along each ray to its triangle (r, 3, 3); inf where it misses (Möller–Trumbore)."""
+    """Returns the distance (r,) along each ray to its triangle (r, 3, 3); inf where it misses (Möller, Trumbore)."""
     first, second = triangle[:, 1] - triangle[:, 0], triangle[:, 2] - triangle[:, 0]
     across = np.cross(direction, second)
     determinant = np.einsum("ri,ri->r", first, across)
@@ -169,7 +169,9 @@ class SkinBelow:
         if shell.moulded:
             return replace(shell, under=under)
         push = np.maximum(shell.clearance - self.gap(shell.vertices, under), 0.0)
-        push = np.where(push < 0.06, push, 0.0)  # what is deeper belongs to another part of the body
+        push = np.where(
+            push < 0.06, push, 0.0
+        )  # what is deeper belongs to another part of the body
         links = averaging(shell.faces, len(push))
         spread = push
         for _ in range(2):
@@ -209,4 +211,3 @@ def split_seams(faces: Faces, corner_uv: F4) -> Seamed:
         faces=inverse.reshape(faces.shape).astype(np.int32),
         uv=flat[first].astype(np.float32),
     )
-

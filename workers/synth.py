@@ -22,6 +22,7 @@ from workers import (
     images,
     motions,
     osim,
+    outfits,
     render,
     scene,
     squats,
@@ -111,7 +112,7 @@ class _Person:
     """One dressed subject with the model scaled to it, and where the motion stands on the floor."""
 
     body: body.Body
-    outfit: wardrobe.Outfit
+    outfit: outfits.Outfit
     model: osim.OsimModel
 
     def surface(self, pose: osim.Pose) -> NDArray[np.float32]:

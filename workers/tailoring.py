@@ -68,9 +68,7 @@ def cut(body: Body, inside: Array) -> Cut:
             ]
         )
         for first, second, share, corner_uv in pieces:
-            corners.append(
-                _corners(np.stack(first, 1), np.stack(second, 1), np.stack(share, 1))
-            )
+            corners.append(_corners(np.stack(first, 1), np.stack(second, 1), np.stack(share, 1)))
             uvs.append(np.stack(corner_uv, axis=1))
     return _weld(np.concatenate(corners), np.concatenate(uvs))
 
@@ -79,10 +77,10 @@ def _snapped(share: Array) -> Array:
     return np.where(share < _SNAP, 0.0, np.where(share > 1 - _SNAP, 1.0, share))
 
 
-def _corners(first: NDArray[np.int32], second: NDArray[np.int32], share: Array) -> Array:
+def _corners(start: NDArray[np.int32], end: NDArray[np.int32], share: Array) -> Array:
     """Names corners (f, 3) by edge and share, (f, 3, 3), the same from both sides of an edge."""
-    first, second = (np.asarray(x, np.float64) for x in (first, second))
-    first, second = np.where(share >= 1.0, second, first), np.where(share <= 0.0, first, second)
+    first = np.where(share >= 1.0, end, start).astype(np.float64)
+    second = np.where(share <= 0.0, start, end).astype(np.float64)
     share = np.where(first == second, 0.0, share)
     swap = first > second
     low, high = np.where(swap, second, first), np.where(swap, first, second)

