@@ -27,9 +27,9 @@ def _absolute(document: dict[str, Any]) -> dict[str, Any]:
     for key in ("model", "images", "annotations"):
         if isinstance(fixed.get(key), str) and fixed[key] not in ("", "default"):
             fixed[key] = files.absolute(fixed[key])
-    if isinstance(fixed.get("scene"), dict) and isinstance(fixed["scene"].get("backgrounds"), str):
-        scene = fixed["scene"]
-        fixed["scene"] = scene | {"backgrounds": files.absolute(scene["backgrounds"])}
+    for part, key in (("scene", "backgrounds"), ("wardrobe", "assets")):
+        if isinstance(fixed.get(part), dict) and isinstance(fixed[part].get(key), str):
+            fixed[part] = fixed[part] | {key: files.absolute(fixed[part][key])}
     if isinstance(fixed.get("motions"), dict):
         fixed["motions"] = {
             name: lot | {"mot": files.absolute(lot["mot"])}

@@ -13,7 +13,7 @@ from tiny_coco import document, jpeg, lay_out, person, picture, small_set
 from tiny_recipes import LOTS, every_object, keys, lab_motion, photographs, run, synthetic
 
 from pipeline import build, forecast, planning
-from schemas.recipes import Camera, CocoRecipe, People, Recipe, Scene, SynthRecipe
+from schemas.recipes import Camera, CocoRecipe, People, Recipe, Scene, SynthRecipe, Wardrobe
 from schemas.shards import ShardKey
 from schemas.store import Store
 from workers import osim, produce
@@ -57,6 +57,7 @@ SYNTH_FIELDS: dict[str, tuple[Any, str]] = {
     "motions.film.fps": (10.0, "film"),
     "motions.poses.fps": (10.0, NONE),
     "motions.squat.depth": ([70, 80], "squat"),
+    "wardrobe.markers": (0.5, ALL),
     "motions.squat.stance": ([1, 1.1], "squat"),
     "motions.squat.toe_out": ([5, 6], "squat"),
     "motions.squat.trunk_lean": ([20, 21], "squat"),
@@ -70,6 +71,7 @@ SYNTH_FIELDS: dict[str, tuple[Any, str]] = {
 ELSEWHERE = {"kind", "model", "scene.backgrounds", "shard_samples", "motions", "people", "camera"}
 ELSEWHERE |= {"scene", "splits", "motions.*.movement", "motions.*.random", "motions.*.subjects"}
 ELSEWHERE |= {"motions.*.mot", "motions.*.perturb"}
+ELSEWHERE |= {"wardrobe", "wardrobe.assets", "wardrobe.dressed"}
 """Fields that other tests change."""
 
 
@@ -99,7 +101,7 @@ def leaves(model: type[BaseModel], prefix: str) -> set[str]:
 
 def test_no_field_of_a_synthetic_recipe_is_forgotten() -> None:
     fields = leaves(SynthRecipe, "") | leaves(People, "people.") | leaves(Camera, "camera.")
-    fields |= leaves(Scene, "scene.")
+    fields |= leaves(Scene, "scene.") | leaves(Wardrobe, "wardrobe.")
     for lot in synthetic().motions.values():
         fields |= leaves(type(lot), "motions.*.")
     named = {f"motions.*.{p.split('.')[2]}" if p.count(".") == 2 else p for p in SYNTH_FIELDS}

@@ -117,10 +117,11 @@ def lowest_skin(lot: str, contents: ShardContents) -> np.ndarray:
     for subject, q in zip(contents.arrays["group_id"], contents.arrays["q"], strict=True):
         number = int(subject)
         human = synth._body(recipe.people, data, recipe.seed, number)
-        outfit = wardrobe.dress(human, generator(recipe.seed, "outfit", lot, number))
-        pose = osim.OsimModel(data, human.scale).pose(q)
-        shape = outfit.shape(human.skin(pose.T_ground_from_body), human.faces)
-        heights.append(shape[:, 1].min())
+        scaled = osim.OsimModel(data, human.scale)
+        rng = generator(recipe.seed, "outfit", lot, number)
+        outfit = wardrobe.dress(human, scaled, recipe.wardrobe, None, rng)
+        T = scaled.pose(q).T_ground_from_body
+        heights.append(outfit.points(human.skin(T), T)[:, 1].min())
     return np.array(heights)
 
 
@@ -343,8 +344,8 @@ def test_feet_stay_on_the_floor_in_a_recording_of_another_body_and_leave_it_in_f
     q[3, model.spec.coordinate_names.index("pelvis_ty")] += 0.4
     recipe = mot_recipe(tmp_path / "none.mot")
     human = synth._body(recipe.people, osim.read_model("default"), 0, 0)
-    outfit = wardrobe.dress(human, generator(0, "outfit"))
     scaled = osim.OsimModel(osim.read_model("default"), human.scale)
+    outfit = wardrobe.dress(human, scaled, recipe.wardrobe, None, generator(0, "outfit"))
     person = synth._Person(body=human, outfit=outfit, model=scaled)
     moved = synth._on_floor(q, model.spec, person, recipe.motions["lab"])
     lowest = [float(person.surface(scaled.pose(row))[:, 1].min()) for row in moved]
@@ -375,6 +376,7 @@ def test_settings_name_all_that_a_lots_bytes_depend_on_and_no_more() -> None:
         {"people": {"female": 1.0}},
         {"camera": {"roll": [0, 0]}},
         {"scene": {"occluder": 0.5}},
+        {"wardrobe": {"markers": 0.5}},
         {"motions": LOTS | {"squat": LOTS["squat"] | {"frames": 4}}},
     ):
         assert of() != of(**change)

@@ -111,7 +111,8 @@ def settings(recipe: SynthRecipe, lot: str) -> dict[str, Any]:
     whole = recipe.model_dump(mode="json")
     chosen = {k: whole[k] for k in ("seed", "people", "camera", "image_px", "jpeg_quality")}
     chosen["scene"] = {k: v for k, v in whole["scene"].items() if k != "backgrounds"}
-    chosen["wardrobe"] = {k: v for k, v in whole["wardrobe"].items() if k != "assets"}
+    unused = {"assets"} if recipe.wardrobe.assets else {"assets", "dressed"}
+    chosen["wardrobe"] = {k: v for k, v in whole["wardrobe"].items() if k not in unused}
     motion = recipe.motions[lot]
     idle = {"subjects", "mot"}
     if not motion.clip or isinstance(motion, RandomLot):
