@@ -3,7 +3,7 @@
     OMP_NUM_THREADS=1 python -m benchmarks.wardrobe [--people 12] [--assets URL] [--sheet FILE.png]
 
 Bare skin is counted in pictures from four sides, of people standing and with hips and knees bent by 115 and 130
-degrees: a pixel is bare where it shows skin that a garment covers at rest, also where one merely looks into a sleeve or a leg.
+degrees: a pixel is bare where it shows skin that a garment covers at rest, also where one merely looks into a sleeve.
 The last line is one JSON object; shares are of all pixels that show covering garments or covered skin.
 """
 
