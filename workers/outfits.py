@@ -186,7 +186,7 @@ def wear(
         skin_normals=Normals(body.faces, len(body.rest)),
         cloth_normals=Normals(_all_faces(shells), len(under)),
         skin_parts=body.parts,
-        pieces=_pieces(shells),
+        pieces=_pieces(body, shells, under),
         tied=_tie(body, model, shells),
         under=under,
         gaps=gaps,
@@ -238,14 +238,15 @@ def _all_faces(shells: list[Shell]) -> Faces:
     return np.concatenate([np.zeros((0, 3), np.int32), *faces])
 
 
-def _pieces(shells: list[Shell]) -> tuple[Piece, ...]:
+def _pieces(body: Body, shells: list[Shell], under: NDArray[np.intp]) -> tuple[Piece, ...]:
+    """Cloth is part of the body that the skin below it is part of: labels see through it."""
     starts = np.cumsum([0, *(len(shell.vertices) for shell in shells)])
     return tuple(
         Piece(
             shell=shell,
             rows=slice(int(start), int(start) + len(shell.vertices)),
             seamed=split_seams(shell.faces, shell.corner_uv),
-            parts=(1 + np.argmax(shell.weights, axis=1)).astype(np.uint8),
+            parts=body.parts[under[start : start + len(shell.vertices)]],
         )
         for shell, start in zip(shells, starts[:-1], strict=True)
     )
