@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_pack
 from pydantic import BaseModel
 from tiny_coco import document, jpeg, lay_out, person, picture, small_set
 from tiny_recipes import LOTS, every_object, keys, lab_motion, photographs, run, synthetic
@@ -210,6 +211,24 @@ def test_background_photos_count_by_their_names_and_bytes(tmp_path: Path) -> Non
     changed = of(tmp_path / "one")
     (tmp_path / "one" / "1.jpg").rename(tmp_path / "one" / "2.jpg")
     assert len({frozenset(keys) for keys in (first, changed, of(tmp_path / "one"))}) == 3
+
+
+def test_asset_packs_count_by_the_bytes_that_are_used(tmp_path: Path) -> None:
+    def of(url: str, **shares: float) -> set[str]:
+        return set(keys(synthetic(wardrobe={"assets": url} | shares)).values())
+
+    folder = tiny_pack.put(tmp_path / "folder", tiny_pack.contents())
+    zipped = tiny_pack.zipped(tmp_path / "pack.zip", tiny_pack.contents())
+    before = of(folder)
+    assert before == of(zipped) == of(f"file://{folder}")
+    assert before.isdisjoint(keys(synthetic()).values())
+    assert before.isdisjoint(of(folder, dressed=0.1))
+    assert keys(synthetic()) == keys(
+        synthetic(wardrobe={"dressed": 0.1})
+    )  # nothing to be dressed in
+    texture = tmp_path / "folder" / "skins" / "textures" / "male.png"
+    texture.write_bytes(texture.read_bytes() + b"\n")
+    assert before.isdisjoint(of(folder))
 
 
 def test_the_spelling_of_a_path_changes_neither_names_nor_bytes(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -360,6 +361,29 @@ def test_a_recording_for_another_model_is_refused_before_anything_is_made(
     path.write_bytes(path.read_bytes().replace(b"hip_flexion_r", b"hip_flex_right"))
     with pytest.raises(InputError, match="lacks hip_flex_right; the file lacks hip_flexion_r"):
         produce.plan(mot_recipe(path), str(tmp_path / "set"))
+
+
+def test_a_pack_dresses_people_and_its_zip_the_same(tmp_path: Path, shared_data: Path) -> None:
+    """Same bytes from a folder and a zip; every frame is there, and the table says what was worn."""
+    folder = shared_data / "makehuman_cc0"
+    packed = tmp_path / "pack.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in sorted(
+            p for kind in ("clothes", "hair", "skins") for p in (folder / kind).rglob("*.*")
+        ):
+            archive.write(path, path.relative_to(folder))
+    found = []
+    for url in (folder, packed):
+        recipe = tiny(
+            wardrobe={"assets": str(url), "dressed": 1.0}, motions={"poses": LOTS["poses"]}
+        )
+        sources = synth.load(recipe)
+        (key,) = [k for k in synth.plan(recipe) if k.split == "train"][:1]
+        found.append(synth.make_shard(recipe, sources, key))
+    assert found[0].images == found[1].images
+    assert found[0].tables == found[1].tables
+    assert len(found[0].images) + len(found[0].quarantine) == found[0].planned
+    assert all(g["suit"]["asset"].startswith("clothes/") for g in found[0].tables["garments"])
 
 
 def test_settings_name_all_that_a_lots_bytes_depend_on_and_no_more() -> None:
