@@ -1,10 +1,10 @@
-"""Measures a frame of synthetic people as `workers.synth` makes it, stage by stage, on one core; and memory over frames.
+"""Measures a frame of synthetic people as `workers.synth` makes it, by stages, on one core; and memory over frames.
 
     OMP_NUM_THREADS=1 python -m benchmarks.render [--frames 600] [--size 256] [--hdri FOLDER] [--photos FOLDER]
     OMP_NUM_THREADS=1 python -m benchmarks.render --frames 10000
 
-Times are CPU times of all threads, so they hold on a busy machine too. A stage's time is its own: what it calls of other
-stages is theirs. A body, an outfit and a motion are made once per subject and shared by its frames, 48 as in
+Times are CPU times of all threads, so they hold on a busy machine too. A stage's time is its own: what it calls of
+other stages is theirs. A body, an outfit and a motion are made once per subject and shared by its frames, 48 as in
 `squat_small`. The last line is one JSON object.
 """
 
@@ -30,6 +30,7 @@ from workers import (
     images,
     occluders,
     osim,
+    outfits,
     performance,
     quality,
     render,
@@ -89,7 +90,7 @@ def watch_all(stages: Stages, renderer: render.Renderer) -> None:
         (synth, "_drifts", "drift, once a subject"),
         (osim.OsimModel, "pose", "pose"),
         (Body, "skin", "skin"),
-        (synth._Person, "surface", "garments"),
+        (outfits.Outfit, "surfaces", "garments"),
         (bystanders, "draw", "bystanders"),
         (stage, "sample_view", "camera"),
         (stage, "sample_light", "light"),

@@ -27,10 +27,11 @@ def _absolute(document: dict[str, Any]) -> dict[str, Any]:
     for key in ("model", "images", "annotations"):
         if isinstance(fixed.get(key), str) and fixed[key] not in ("", "default"):
             fixed[key] = files.absolute(fixed[key])
-    if isinstance(fixed.get("scene"), dict):
-        scene, urls = fixed["scene"], ("backgrounds", "people_in_backgrounds", "hdri")
-        named = {key: scene[key] for key in urls if isinstance(scene.get(key), str)}
-        fixed["scene"] = scene | {key: files.absolute(url) for key, url in named.items()}
+    urls = {"scene": ("backgrounds", "people_in_backgrounds", "hdri"), "wardrobe": ("assets",)}
+    for part, keys in urls.items():
+        if isinstance(fixed.get(part), dict):
+            named = {k: fixed[part][k] for k in keys if isinstance(fixed[part].get(k), str)}
+            fixed[part] = fixed[part] | {k: files.absolute(url) for k, url in named.items()}
     if isinstance(fixed.get("motions"), dict):
         fixed["motions"] = {
             name: lot | {"mot": files.absolute(lot["mot"])}

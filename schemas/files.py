@@ -93,7 +93,7 @@ def write_whole(url: str, data: bytes) -> None:
 
 
 def list_files(url: str, suffix: str | tuple[str, ...]) -> list[str]:
-    """Lists the files ending in `suffix`, or in one of several, directly under a folder URL, sorted; [] where there are none."""
+    """Lists the files ending in `suffix`, or one of several, directly under a folder URL, sorted; [] without any."""
     try:
         fs, path = fsspec.core.url_to_fs(url)
         found = [fs.unstrip_protocol(p) for p in fs.ls(path, detail=False) if p.endswith(suffix)]

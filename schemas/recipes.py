@@ -303,6 +303,17 @@ class People(Frozen):
     bmi: Annotated[tuple[_Bmi, _Bmi], AfterValidator(_ordered)] = (18.0, 34.0)
 
 
+class Wardrobe(Frozen):
+    """What people wear. Without assets everybody wears painted clothes."""
+
+    assets: str | None = None
+    """URL of a MakeHuman asset pack, a folder or a zip with clothes/, hair/ and skins/ in MakeHuman's layout."""
+    dressed: Share = 0.5
+    """Share of subjects who wear a suit of the pack; the others wear painted clothes, most with its skin and hair."""
+    markers: Share = 0.05
+    """Share of subjects with reflective markers and tape on, as laboratories film them."""
+
+
 class Views(Frozen):
     """How often the phone stands where; the numbers are relative weights."""
 
@@ -400,6 +411,7 @@ class SynthRecipe(Frozen):
     """`default`, or the URL of an `.osim`."""
     motions: dict[str, AnyLot] = Field(min_length=1)
     people: People = People()
+    wardrobe: Wardrobe = Wardrobe()
     camera: Camera = Camera()
     scene: Scene = Scene()
     image_px: int = Field(default=256, ge=32, le=2048)

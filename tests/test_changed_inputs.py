@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_pack
 from tiny_coco import jpeg, small_set
 from tiny_recipes import LOTS, lab_motion, photographs, run, synthetic
 
@@ -52,6 +53,15 @@ def test_a_photo_that_is_replaced_after_the_plan_is_refused(tmp_path: Path) -> N
     jobs = produce.plan(recipe, str(tmp_path / "set"))
     (folder / "a.jpg").write_bytes(jpeg(2, 640, 480))
     refuses(jobs, str(folder))
+
+
+def test_an_asset_that_is_replaced_after_the_plan_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "pack"
+    url = tiny_pack.put(folder, tiny_pack.contents())
+    recipe = synthetic(wardrobe={"assets": url}, motions={"poses": LOTS["poses"]})
+    jobs = produce.plan(recipe, str(tmp_path / "set"))
+    (folder / "hair/bob/bob.png").write_bytes(tiny_pack.png((1, 1, 1)))
+    refuses(jobs, url)
 
 
 def test_a_photo_that_is_replaced_while_a_shard_is_made_is_refused(

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tiny_pack
 from pydantic import BaseModel
 from tiny_coco import document, jpeg, lay_out, person, picture, small_set
 from tiny_recipes import LOTS, every_object, keys, lab_motion, photographs, run, synthetic
 
 from pipeline import build, forecast, planning
 from schemas.errors import InputError
-from schemas.recipes import Camera, CocoRecipe, People, Recipe, Scene, SynthRecipe
+from schemas.recipes import Camera, CocoRecipe, People, Recipe, Scene, SynthRecipe, Wardrobe
 from schemas.shards import ShardKey
 from schemas.store import Store
 from workers import osim, produce
@@ -58,6 +59,7 @@ SYNTH_FIELDS: dict[str, tuple[Any, str]] = {
     "motions.film.fps": (10.0, "film"),
     "motions.poses.fps": (10.0, NONE),
     "motions.squat.depth": ([70, 80], "squat"),
+    "wardrobe.markers": (0.5, ALL),
     "motions.squat.stance": ([1, 1.1], "squat"),
     "motions.squat.toe_out": ([5, 6], "squat"),
     "motions.squat.trunk_lean": ([20, 21], "squat"),
@@ -71,6 +73,7 @@ SYNTH_FIELDS: dict[str, tuple[Any, str]] = {
 ELSEWHERE = {"kind", "model", "scene.backgrounds", "shard_samples", "motions", "people", "camera"}
 ELSEWHERE |= {"scene", "splits", "motions.*.movement", "motions.*.random", "motions.*.subjects"}
 ELSEWHERE |= {"motions.*.mot", "motions.*.perturb"}
+ELSEWHERE |= {"wardrobe", "wardrobe.assets", "wardrobe.dressed"}
 """Fields that other tests change."""
 
 
@@ -100,7 +103,7 @@ def leaves(model: type[BaseModel], prefix: str) -> set[str]:
 
 def test_no_field_of_a_synthetic_recipe_is_forgotten() -> None:
     fields = leaves(SynthRecipe, "") | leaves(People, "people.") | leaves(Camera, "camera.")
-    fields |= leaves(Scene, "scene.")
+    fields |= leaves(Scene, "scene.") | leaves(Wardrobe, "wardrobe.")
     for lot in synthetic().motions.values():
         fields |= leaves(type(lot), "motions.*.")
     named = {f"motions.*.{p.split('.')[2]}" if p.count(".") == 2 else p for p in SYNTH_FIELDS}
@@ -208,6 +211,24 @@ def test_background_photos_count_by_their_names_and_bytes(tmp_path: Path) -> Non
     changed = of(tmp_path / "one")
     (tmp_path / "one" / "1.jpg").rename(tmp_path / "one" / "2.jpg")
     assert len({frozenset(keys) for keys in (first, changed, of(tmp_path / "one"))}) == 3
+
+
+def test_asset_packs_count_by_the_bytes_that_are_used(tmp_path: Path) -> None:
+    def of(url: str, **shares: float) -> set[str]:
+        return set(keys(synthetic(wardrobe={"assets": url} | shares)).values())
+
+    folder = tiny_pack.put(tmp_path / "folder", tiny_pack.contents())
+    zipped = tiny_pack.zipped(tmp_path / "pack.zip", tiny_pack.contents())
+    before = of(folder)
+    assert before == of(zipped) == of(f"file://{folder}")
+    assert before.isdisjoint(keys(synthetic()).values())
+    assert before.isdisjoint(of(folder, dressed=0.1))
+    assert keys(synthetic()) == keys(
+        synthetic(wardrobe={"dressed": 0.1})
+    )  # nothing to be dressed in
+    texture = tmp_path / "folder" / "skins" / "textures" / "male.png"
+    texture.write_bytes(texture.read_bytes() + b"\n")
+    assert before.isdisjoint(of(folder))
 
 
 def test_the_spelling_of_a_path_changes_neither_names_nor_bytes(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -117,10 +118,11 @@ def lowest_skin(lot: str, contents: ShardContents) -> np.ndarray:
     for subject, q in zip(contents.arrays["group_id"], contents.arrays["q"], strict=True):
         number = int(subject)
         human = synth._body(recipe.people, data, recipe.seed, number)
-        outfit = wardrobe.dress(human, generator(recipe.seed, "outfit", lot, number))
-        pose = osim.OsimModel(data, human.scale).pose(q)
-        shape = outfit.shape(human.skin(pose.T_ground_from_body), human.faces)
-        heights.append(shape[:, 1].min())
+        scaled = osim.OsimModel(data, human.scale)
+        rng = generator(recipe.seed, "outfit", lot, number)
+        outfit = wardrobe.dress(human, scaled, recipe.wardrobe, None, rng)
+        T = scaled.pose(q).T_ground_from_body
+        heights.append(outfit.points(human.skin(T), T)[:, 1].min())
     return np.array(heights)
 
 
@@ -343,8 +345,8 @@ def test_feet_stay_on_the_floor_in_a_recording_of_another_body_and_leave_it_in_f
     q[3, model.spec.coordinate_names.index("pelvis_ty")] += 0.4
     recipe = mot_recipe(tmp_path / "none.mot")
     human = synth._body(recipe.people, osim.read_model("default"), 0, 0)
-    outfit = wardrobe.dress(human, generator(0, "outfit"))
     scaled = osim.OsimModel(osim.read_model("default"), human.scale)
+    outfit = wardrobe.dress(human, scaled, recipe.wardrobe, None, generator(0, "outfit"))
     person = synth._Person(body=human, outfit=outfit, model=scaled)
     moved = synth._on_floor(q, model.spec, person, recipe.motions["lab"])
     lowest = [float(person.surface(scaled.pose(row))[:, 1].min()) for row in moved]
@@ -361,6 +363,29 @@ def test_a_recording_for_another_model_is_refused_before_anything_is_made(
         produce.plan(mot_recipe(path), str(tmp_path / "set"))
 
 
+def test_a_pack_dresses_people_and_its_zip_the_same(tmp_path: Path, shared_data: Path) -> None:
+    """Same bytes from a folder and a zip; every frame is there, and the table says what was worn."""
+    folder = shared_data / "makehuman_cc0"
+    packed = tmp_path / "pack.zip"
+    with zipfile.ZipFile(packed, "w") as archive:
+        for path in sorted(
+            p for kind in ("clothes", "hair", "skins") for p in (folder / kind).rglob("*.*")
+        ):
+            archive.write(path, path.relative_to(folder))
+    found = []
+    for url in (folder, packed):
+        recipe = tiny(
+            wardrobe={"assets": str(url), "dressed": 1.0}, motions={"poses": LOTS["poses"]}
+        )
+        sources = synth.load(recipe)
+        (key,) = [k for k in synth.plan(recipe) if k.split == "train"][:1]
+        found.append(synth.make_shard(recipe, sources, key))
+    assert found[0].images == found[1].images
+    assert found[0].tables == found[1].tables
+    assert len(found[0].images) + len(found[0].quarantine) == found[0].planned
+    assert all(g["suit"]["asset"].startswith("clothes/") for g in found[0].tables["garments"])
+
+
 def test_settings_name_all_that_a_lots_bytes_depend_on_and_no_more() -> None:
     def of(**changes: Any) -> dict[str, Any]:
         return synth.settings(tiny(**changes), "squat")
@@ -375,6 +400,7 @@ def test_settings_name_all_that_a_lots_bytes_depend_on_and_no_more() -> None:
         {"people": {"female": 1.0}},
         {"camera": {"roll": [0, 0]}},
         {"scene": {"occluder": 0.5}},
+        {"wardrobe": {"markers": 0.5}},
         {"motions": LOTS | {"squat": LOTS["squat"] | {"frames": 4}}},
     ):
         assert of() != of(**change)

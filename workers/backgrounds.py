@@ -133,7 +133,7 @@ def sample_room(
     scene: Scene,
     rng: np.random.Generator,
     eye: Array | None = None,
-    guests: Sequence[Surface] = (),
+    guests: Sequence[Sequence[Surface]] = (),
 ) -> tuple[list[Surface], dict[str, Any]]:
     """Draws a painted place about a person near the origin.
 
@@ -162,7 +162,7 @@ def sample_room(
     surfaces = [_floor(pattern, tint), *(where.to_ground(s) for s in (*walls, *things))]
     if rng.random() < style.rugs:
         surfaces.append(_rug(rng))
-    people = behind(where, guests, rng)
+    people, present = behind(where, guests, rng)
     if style.indoors:
         surfaces.append(_ceiling(height, rng))
     about = {
@@ -171,23 +171,26 @@ def sample_room(
         "floor_colour": [round(float(c), 3) for c in tint],
         "walls": wall_names,
         "room_size": [round(float(2 * h), 2) for h in halves],
-        "bystanders": len(people),
+        "bystanders": present,
     }
     return [*surfaces, *people], about
 
 
 def sample_ground(
-    rng: np.random.Generator, eye: Array, guests: Sequence[Surface] = ()
+    rng: np.random.Generator, eye: Array, guests: Sequence[Sequence[Surface]] = ()
 ) -> tuple[list[Surface], dict[str, Any]]:
     """Draws what stands on the floor of a photograph or an environment map, and the floor that catches its shadow."""
     where = Place(halves=np.full(2, 4.5), offset=np.zeros(2), turn=0.0, eye=eye)
     kind = str(rng.choice(["none", "gym", "clinic", "home", "yard"], p=[0.4, 0.2, 0.2, 0.1, 0.1]))
     count = int(rng.integers(1, 5))
     things = scattered(where, STYLES[kind].things, count, rng) if kind != "none" else []
-    people = behind(where, guests, rng)
+    people, present = behind(where, guests, rng)
     ground = replace(_floor("", np.ones(3)), catcher=True)
     rug = [_rug(rng)] if rng.random() < 0.15 else []
-    return [ground, *rug, *things, *people], {"things": kind, "bystanders": len(people)}
+    return [ground, *rug, *things, *people], {
+        "things": kind,
+        "bystanders": present,
+    }
 
 
 def _rug(rng: np.random.Generator) -> Surface:

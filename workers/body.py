@@ -33,6 +33,8 @@ class Body:
     """(b, 3): OpenSim scale factors, as `Model.scale` takes them."""
     faces: NDArray[np.int32]
     """(f, 3), outward by the right-hand rule."""
+    face_uv: F4
+    """(f, 3, 2): MakeHuman's texture coordinates of each corner, v upwards."""
     parts: NDArray[np.uint8]
     """(v,): 1 + index in `spec.body_names` of the body each vertex follows most."""
     anthropometry: F4
@@ -45,6 +47,8 @@ class Body:
     """What is where on the rest skin, for garments and markers."""
     bind_q: Array
     """(c,): the model's coordinates in the bind pose."""
+    person: Physique = field(repr=False)
+    """What the skin was blended from."""
     tied: Skin = field(repr=False)
     coco: F4 = field(repr=False)
     """(17, v): regressor of the COCO keypoints."""
@@ -81,9 +85,11 @@ def make_body(people: People, osim: bytes, rng: np.random.Generator) -> Body:
         model.spec, person.vertices, weights, pose.T_ground_from_body, pose.joint_centres
     )
     eyes = [i for i, name in enumerate(FACE_LABELS) if name.endswith(("cavity.L", "cavity.R"))]
+    shown = ~np.isin(anny.face_labels, [*eyes, FACE_LABELS.index("mouth_cavity")])
     return Body(
         scale=binding.scale,
-        faces=anny.faces[~np.isin(anny.face_labels, [*eyes, FACE_LABELS.index("mouth_cavity")])],
+        faces=anny.faces[shown],
+        face_uv=anny.face_uv[shown],
         parts=(1 + np.argmax(weights, axis=1)).astype(np.uint8),
         anthropometry=np.array([person.stature, person.mass, person.age, person.male], np.float32),
         description=_describe(person, binding)
@@ -91,6 +97,7 @@ def make_body(people: People, osim: bytes, rng: np.random.Generator) -> Body:
         rest=person.vertices,
         regions=label_regions(anny, person, weights, model.spec, binding.centres),
         bind_q=binding.q,
+        person=person,
         tied=skin,
         coco=anny.coco,
     )

@@ -3,25 +3,30 @@
 Who they are belongs to the recipe's seed, so a frame shows the same people wherever it is made.
 """
 
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.recipes import People
+from schemas.recipes import People, Wardrobe
 from schemas.shards import generator
 from workers import body, osim, wardrobe
 from workers.maps import coarser
-from workers.surfaces import SCENERY, Surface
+from workers.outfits import Outfit
+from workers.surfaces import SCENERY, Surface, place
 
 Array = NDArray[np.float64]
+Figure = tuple[Surface, ...]
+"""Everything that one person is drawn with."""
 CROWD, POSES = 6, 4
 """How many people there are, and in how many poses each is seen."""
+_MANY = 1500
 
 
 def draw(
     people: People, model: bytes, seed: int, count: int, rng: np.random.Generator
-) -> list[Surface]:
+) -> list[Figure]:
     """Draws `count` people who stand or walk about the origin, part 0."""
     return [
         _figure(people, model, seed, int(rng.integers(CROWD)), int(rng.integers(POSES)))
@@ -30,20 +35,30 @@ def draw(
 
 
 @lru_cache(maxsize=CROWD * POSES)
-def _figure(people: People, model: bytes, seed: int, index: int, pose: int) -> Surface:
+def _figure(people: People, model: bytes, seed: int, index: int, pose: int) -> Figure:
     human, outfit, posed = _person(people, model, seed, index)
-    rng = generator(seed, "bystander pose", index, pose)
-    skin = human.skin(posed.pose(_stance(posed, rng)).T_ground_from_body)
-    vertices = outfit.shape(skin, human.faces)
-    middle = (vertices.min(axis=0) + vertices.max(axis=0)) / 2
-    vertices = vertices - np.array([middle[0], vertices[:, 1].min(), middle[2]], np.float32)
-    faces = coarser(human.faces, len(vertices))
-    kept, faces = np.unique(faces, return_inverse=True)
-    return Surface(
-        vertices=np.ascontiguousarray(vertices[kept]),
-        faces=faces.reshape(-1, 3).astype(np.int32),
-        colours=outfit.colours[kept],
+    stance = posed.pose(_stance(posed, generator(seed, "bystander pose", index, pose)))
+    worn = outfit.surfaces(human.skin(stance.T_ground_from_body), stance)
+    points = np.concatenate([surface.vertices for surface in worn])
+    middle = (points.min(axis=0) + points.max(axis=0)) / 2
+    shift = -np.array([middle[0], points[:, 1].min(), middle[2]])
+    return tuple(place(_reduced(surface), at=shift) for surface in worn)
+
+
+def _reduced(surface: Surface) -> Surface:
+    """Returns a surface as scenery, with a quarter of its triangles unless it has few or is cut out (hair)."""
+    faces = surface.faces
+    if len(faces) > _MANY and not surface.holes:
+        faces = coarser(faces, len(surface.vertices))
+    kept, numbers = np.unique(faces, return_inverse=True)
+    return replace(
+        surface,
+        vertices=np.ascontiguousarray(surface.vertices[kept]),
+        faces=numbers.reshape(-1, 3).astype(np.int32),
+        colours=np.ascontiguousarray(surface.colours[kept]),
         parts=np.full(len(kept), SCENERY, np.uint8),
+        uv=None if surface.uv is None else surface.uv[kept],
+        normals=None,
         name="bystander",
     )
 
@@ -51,10 +66,11 @@ def _figure(people: People, model: bytes, seed: int, index: int, pose: int) -> S
 @lru_cache(maxsize=CROWD)
 def _person(
     people: People, model: bytes, seed: int, index: int
-) -> tuple[body.Body, wardrobe.Outfit, osim.OsimModel]:
+) -> tuple[body.Body, Outfit, osim.OsimModel]:
     rng = generator(seed, "bystander", index)
     human = body.make_body(people, model, rng)
-    return human, wardrobe.dress(human, rng), osim.OsimModel(model, human.scale)
+    posed = osim.OsimModel(model, human.scale)
+    return human, wardrobe.dress(human, posed, Wardrobe(markers=0.0), None, rng), posed
 
 
 def _stance(model: osim.OsimModel, rng: np.random.Generator) -> Array:

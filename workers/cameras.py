@@ -90,7 +90,7 @@ def _outline(points: NDArray[np.float32]) -> Array:
     """Returns the points (n, 3) that are extreme in some of 98 directions: enough to frame the rest by."""
     grid = np.stack(np.meshgrid(*[[-1.0, -0.5, 0.0, 0.5, 1.0]] * 3), axis=-1).reshape(-1, 3)
     ways = grid[np.abs(grid).max(axis=1) == 1.0].astype(np.float32)
-    return points[np.unique((ways @ points.T).argmax(axis=1))].astype(np.float64)
+    return np.asarray(points[np.unique((ways @ points.T).argmax(axis=1))], np.float64)
 
 
 def _sample_yaw(camera: Camera, rng: np.random.Generator) -> float:

@@ -1,19 +1,16 @@
 """How cloth is coloured, folds, bridges hollows and hangs. Metres; colours sRGB 0..1; v = vertex at rest."""
 
 import colorsys
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from workers.body import Body
-from workers.complexion import blend, waves
+from workers.complexion import waves
 from workers.surfaces import vertex_normals
 
 Array = NDArray[np.float64]
-HEM_BLUR = 0.010
-"""A hem's or stripe's colour fades over this length, m: about the distance of vertices."""
 _LOOSENESS = {"tight": (0.002, 0.004), "regular": (0.005, 0.011), "loose": (0.012, 0.026)}
 _NEUTRALS = (0.04, 0.12, 0.25, 0.45, 0.68, 0.9)
 
@@ -25,34 +22,11 @@ def colour(rng: np.random.Generator) -> Array:
         return np.full(3, float(rng.choice(_NEUTRALS))) * rng.uniform(0.9, 1.1)
     if kind < 0.55:
         return np.array([0.06, 0.09, 0.2]) * rng.uniform(0.8, 1.6)
-    hue, saturation, value = rng.random(), rng.uniform(0.35, 0.95), rng.uniform(0.25, 0.95)
+    hue, saturation, value = rng.random(), rng.triangular(0.1, 0.5, 0.95), rng.uniform(0.2, 0.9)
     return np.array(colorsys.hsv_to_rgb(hue, saturation, value))
 
 
-def pattern(body: Body, rng: np.random.Generator, about: dict[str, Any]) -> Array:
-    """Draws cloth colours (v, 3): plain, stripes, side panels or blocks; notes the pattern in `about`."""
-    rest = body.rest.astype(np.float64)
-    main, second = colour(rng), colour(rng)
-    kind = str(
-        rng.choice(["plain", "stripes", "panel", "block", "cloudy"], p=[0.5, 0.12, 0.16, 0.12, 0.1])
-    )
-    period = rng.uniform(0.09, 0.2)
-    signed = {
-        "plain": np.full(len(rest), -1.0),
-        "stripes": np.abs((rest[:, 1] / period) % 1.0 - 0.5) * period
-        - period * rng.uniform(0.2, 0.35),
-        "panel": _outerness(body) - rng.uniform(-0.02, 0.01),
-        "block": rest[:, 1] - body.regions.stature * rng.uniform(0.45, 0.75),
-        "cloudy": 0.01 * waves(rest, rng, 0.12),
-    }[kind]
-    about["pattern"] = kind
-    about["colour"] = [round(float(c), 3) for c in main]
-    shade = 1.0 + 0.03 * waves(rest, rng, 0.1)
-    share = np.clip(signed / HEM_BLUR + 0.5, 0.0, 1.0)
-    return np.asarray(blend(np.tile(main, (len(rest), 1)), second, share) * shade[:, None])
-
-
-def _outerness(body: Body) -> Array:
+def outerness(body: Body) -> Array:
     """Returns a distance (v,) that is positive in a band along the outer side of trunk and legs."""
     rest = body.rest.astype(np.float64)
     off_arms = body.regions.arm_weight < 0.2
@@ -85,6 +59,13 @@ def _bridging(body: Body) -> Array:
         smooth = 0.5 * (smooth + links @ smooth)
     outside = np.einsum("vi,vi->v", smooth - rest, vertex_normals(rest, faces))
     return np.asarray(np.clip(outside, 0.0, 0.03), np.float64)
+
+
+def lying(body: Body) -> Array:
+    """Returns the share (v,) of its looseness that a shirt keeps: on shoulders and upper arms it lies on the skin."""
+    up = vertex_normals(body.rest, body.faces)[:, 1].astype(np.float64)
+    below = body.regions.centres["shoulder_r"][1] + 0.03 - body.rest[:, 1]
+    return np.asarray(np.clip(1.0 - 1.3 * up, 0.2, 1.0) * np.clip(0.3 + below / 0.15, 0.3, 1.0))
 
 
 def _hang(points: Array, top: Array, axis: Array, rows: NDArray[np.bool_], fall: float) -> Array:

@@ -9,24 +9,25 @@ from numpy.typing import NDArray
 from workers.body import Body
 
 Array = NDArray[np.float64]
-TONES = (
-    np.array(
-        [
-            [240, 207, 186],
-            [232, 192, 166],
-            [222, 176, 146],
-            [207, 158, 124],
-            [188, 138, 102],
-            [164, 114, 81],
-            [138, 92, 64],
-            [111, 72, 51],
-            [85, 56, 42],
-            [64, 44, 35],
-        ]
-    )
-    / 255.0
+_LAB = np.array(
+    [
+        [60.0, 73.0, 6.0, 13.3],
+        [48.0, 67.5, 8.5, 15.8],
+        [34.0, 61.8, 10.0, 17.5],
+        [19.0, 56.2, 11.2, 18.0],
+        [-10.0, 47.0, 12.0, 17.0],
+        [-40.0, 37.8, 11.0, 14.5],
+        [-58.0, 31.5, 9.0, 11.6],
+    ]
 )
-"""Ten skin tones from light to dark, spaced as those of the Monk scale; chosen by eye after photographs."""
+"""Individual typology angle (degrees), L*, a*, b* of skin. The angle's classes, very light > 55, light > 41,
+intermediate > 28, tan > 10, brown > -30, dark, are those of Chardon, Cretois & Hourseau, Int J Cosmet Sci
+1991;13:191-208 and Del Bino & Bernerd, Br J Dermatol 2013;169 Suppl 3:33-40; every row obeys
+ITA = atan((L* - 50) / b*). How much colour skin of each angle has is chosen by eye."""
+ITA_DEG = (-58.0, 60.0)
+"""Tones are drawn evenly over the measured angles."""
+_LIGHT = np.array([232, 192, 166]) / 255.0
+"""How photographs, exposed for the face, show skin of 48 degrees; other tones keep their measured ratio to it."""
 HAIR = {
     "black": (0.05, 0.045, 0.045),
     "dark brown": (0.13, 0.085, 0.06),
@@ -43,14 +44,61 @@ _HAIR_DEPTH = {"bald": 0.0, "cropped": 0.003, "short": 0.010, "full": 0.024, "lo
 
 
 @dataclass(frozen=True, kw_only=True)
+class Hair:
+    """Painted hair: where it grows and how far it stands off."""
+
+    style: str
+    colour: Array
+    """(3,)."""
+    inside: Array
+    """(v,): distance within its edge, positive where hair is, m."""
+    depth: Array
+    """(v,) along the skin's normals, m."""
+    shade: Array
+    """(v,): brightness of its strands."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Complexion:
-    """A painted body without clothes."""
+    """A body without clothes."""
 
     colours: Array
-    """(v, 3)."""
-    offsets: Array
-    """(v,): volume of the hair along the normals, m."""
+    """(v, 3); over a texture, what it is multiplied by."""
+    plain: NDArray[np.bool_]
+    """(v,): eyes, which no texture of the skin covers."""
+    hair: Hair
     description: dict[str, Any]
+
+
+def skin_colour(ita: float) -> Array:
+    """Returns the sRGB colour (3,) of skin of an individual typology angle, degrees, as a photograph shows it."""
+
+    def linear(angle: float) -> Array:
+        lab = [np.interp(angle, _LAB[::-1, 0], _LAB[::-1, k]) for k in (1, 2, 3)]
+        return _linear_from_lab(np.array(lab))
+
+    ratio = linear(ita) / linear(48.0)
+    return encode(np.clip(decode(_LIGHT) * ratio, 0.0, 1.0))
+
+
+def _linear_from_lab(lab: Array) -> Array:
+    """CIELAB (D65) to linear sRGB, by CIE 15 and IEC 61966-2-1."""
+    f = (lab[0] + 16.0) / 116.0 + np.array([lab[1] / 500.0, 0.0, -lab[2] / 200.0])
+    xyz = np.where(f > 6 / 29, f**3, (f - 4 / 29) * 3 * (6 / 29) ** 2) * [0.95047, 1.0, 1.08883]
+    matrix = [[3.2406, -1.5372, -0.4986], [-0.9689, 1.8758, 0.0415], [0.0557, -0.2040, 1.0570]]
+    return np.asarray(np.maximum(np.array(matrix) @ xyz, 0.0))
+
+
+def decode(srgb: Array) -> Array:
+    """sRGB to linear light."""
+    return np.where(srgb > 0.04045, ((srgb + 0.055) / 1.055) ** 2.4, srgb / 12.92)
+
+
+def encode(linear: Array) -> Array:
+    """Linear light to sRGB."""
+    return np.where(
+        linear > 0.0031308, 1.055 * np.maximum(linear, 1e-9) ** (1 / 2.4) - 0.055, 12.92 * linear
+    )
 
 
 def waves(points: Array, rng: np.random.Generator, wavelength: float, count: int = 5) -> Array:
@@ -68,21 +116,31 @@ def blend(colours: Array, paint: NDArray[np.floating], share: NDArray[np.floatin
     return mixed
 
 
-def paint_body(body: Body, rng: np.random.Generator) -> Complexion:
-    """Draws tone, hair and eyes of a person."""
+def paint_body(body: Body, ita: float, under: Array | None, rng: np.random.Generator) -> Complexion:
+    """Paints a person of a tone (individual typology angle, degrees) over a skin texture of mean colour `under` (3).
+
+    Without a texture blood and texture of the skin are painted too.
+    """
     regions, rest = body.regions, body.rest.astype(np.float64)
-    tone = rng.uniform(0.0, 9.0)
-    base = np.stack([np.interp(tone, np.arange(10), TONES[:, c]) for c in range(3)])
-    base = np.clip(base * (1.0 + rng.normal(0.0, [0.02, 0.02, 0.035])), 0.0, 1.0)
+    base = np.clip(skin_colour(ita) * (1.0 + rng.normal(0.0, [0.02, 0.02, 0.035])), 0.0, 1.0)
     mottle = 0.02 * waves(rest, rng, 0.25) + 0.01 * waves(rest, rng, 0.05)
-    colours = base * (1.0 + mottle[:, None])
-    flush = _near(body, ("knee", "elbow", "wrist"), 0.06) + 0.6 * regions.is_("hand", "foot")
-    colours = blend(colours, base * [0.93, 0.80, 0.76], 0.5 * np.clip(flush, 0.0, 1.0))
-    colours = blend(colours, base * [0.86, 0.60, 0.60], 0.75 * regions.is_("lips"))
-    colours, offsets, hair = _paint_hair(body, colours, rng)
-    colours = _paint_eyes(body, colours, tone, rng)
-    description = {"skin_tone": round(float(tone) + 1.0, 2), "hair": hair}
-    return Complexion(colours=np.clip(colours, 0.0, 1.0), offsets=offsets, description=description)
+    if under is None:
+        colours = base * (1.0 + mottle[:, None])
+        flush = _near(body, ("knee", "elbow", "wrist"), 0.06) + 0.6 * regions.is_("hand", "foot")
+        colours = blend(colours, base * [0.93, 0.80, 0.76], 0.5 * np.clip(flush, 0.0, 1.0))
+        colours = blend(colours, base * [0.86, 0.60, 0.60], 0.75 * regions.is_("lips"))
+    else:
+        colours = np.tile(base, (len(rest), 1))
+    hair, colours, about = _draw_hair(body, colours, rng)
+    if under is not None:
+        colours = colours / np.maximum(under, 0.02)
+    colours = _paint_eyes(body, colours, ita, rng)
+    return Complexion(
+        colours=np.clip(colours, 0.0, 1.0),
+        plain=regions.is_("eye"),
+        hair=hair,
+        description={"ita_deg": round(ita, 1), "hair": about},
+    )
 
 
 def _near(body: Body, joints: tuple[str, ...], radius: float) -> Array:
@@ -92,10 +150,10 @@ def _near(body: Body, joints: tuple[str, ...], radius: float) -> Array:
     return np.asarray(np.clip(2.0 - nearest / radius, 0.0, 1.0))
 
 
-def _paint_hair(
+def _draw_hair(
     body: Body, colours: Array, rng: np.random.Generator
-) -> tuple[Array, Array, dict[str, str]]:
-    """Paints scalp, brows and sometimes a beard; returns colours, hair volume (v,) and what was drawn."""
+) -> tuple[Hair, Array, dict[str, str]]:
+    """Draws hair, and paints brows and sometimes a beard; returns hair, colours and what was drawn."""
     regions, age, male = body.regions, float(body.anthropometry[2]), bool(body.anthropometry[3])
     grey = float(np.clip((age - 35.0) / 60.0, 0.0, 0.75))
     names = list(HAIR)
@@ -106,23 +164,21 @@ def _paint_hair(
     odds = np.array([0.15, 0.3, 0.4, 0.1, 0.05] if male else [0.01, 0.04, 0.2, 0.35, 0.4])
     style = HAIR_STYLES[int(rng.choice(len(HAIR_STYLES), p=odds / odds.sum()))]
     rest, paint = body.rest.astype(np.float64), np.array(HAIR[colour]) * rng.uniform(0.85, 1.15)
-    depth = np.zeros(len(rest))
-    if style != "bald":
-        cover = np.clip(regions.hairline / 0.012 + 0.5, 0.0, 1.0)
-        if style in ("cropped", "short"):
-            cover = cover * ~regions.ears
-        if style == "long":
-            cover = np.maximum(cover, _nape(body))
-        strands = 1.0 + 0.18 * waves(rest * [1.0, 0.3, 1.0], rng, 0.02)
-        cropped = 0.75 if style == "cropped" else 1.0
-        colours = blend(colours, paint * strands[:, None], cropped * cover)
-        depth = _HAIR_DEPTH[style] * cover * (1.0 + 0.15 * waves(rest, rng, 0.06))
+    inside = regions.hairline.copy()
+    if style in ("cropped", "short"):
+        inside = np.where(regions.ears, -0.005, inside)
+    if style == "long":
+        inside = np.where(_nape(body), np.maximum(inside, 0.012), inside)
+    near_edge = np.clip(inside / 0.015, 0.15, 1.0)
+    depth = _HAIR_DEPTH[style] * near_edge * (1.0 + 0.15 * waves(rest, rng, 0.06))
+    strands = 1.0 + 0.18 * waves(rest * [1.0, 0.3, 1.0], rng, 0.02)
     face = _face(body)
     colours = blend(colours, paint, 0.7 * _brows(face))
     beard = male and rng.random() < 0.35
     if beard:
         colours = blend(colours, paint, rng.uniform(0.3, 0.9) * _chin(face))
-    return colours, depth, {"colour": colour, "style": style, "beard": "yes" if beard else "no"}
+    hair = Hair(style=style, colour=paint, inside=inside, depth=depth, shade=strands)
+    return hair, colours, {"colour": colour, "style": style, "beard": "yes" if beard else "no"}
 
 
 def _face(body: Body) -> dict[str, Array]:
@@ -163,10 +219,10 @@ def _nape(body: Body) -> NDArray[np.bool_]:
     )
 
 
-def _paint_eyes(body: Body, colours: Array, tone: float, rng: np.random.Generator) -> Array:
+def _paint_eyes(body: Body, colours: Array, ita: float, rng: np.random.Generator) -> Array:
     eye, rest = body.regions.is_("eye"), body.rest.astype(np.float64)
     # Light irises come with light skin.
-    iris = np.array(_IRIS[int(rng.integers(len(_IRIS) if tone < 4.0 else 2))])
+    iris = np.array(_IRIS[int(rng.integers(len(_IRIS) if ita > 28.0 else 2))])
     result = colours.copy()
     for side in (1, -1):
         ball = eye & (body.regions.side == side)

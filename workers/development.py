@@ -19,7 +19,7 @@ from workers.light import LUMA
 
 Floats = NDArray[np.float32]
 _KEY = 0.17
-"""Radiance that the meter makes of the picture's log-average: a little below the film's mid grey, as in COCO's photos."""
+"""Radiance that the meter makes of the picture's log-average: a little below the film's mid grey, as photos have it."""
 _MOST_STOPS = 4.0
 """A phone's meter corrects no more than this."""
 _BANK_PX = 640
@@ -107,8 +107,8 @@ def develop(radiance: Floats, how: Development, rng: np.random.Generator) -> NDA
     picture = film.grey_levels(exposed)
     if how.noise > 0:
         picture += np.float32(how.noise) * _grain(len(picture), rng)
-    cv2.max(picture, 0.0, picture)
-    result = np.minimum(picture + np.float32(0.5), np.float32(255.0)).astype(np.uint8)
+    np.clip(picture + np.float32(0.5), 0.0, 255.0, out=picture)
+    result = picture.astype(np.uint8)
     return compress(result, how.compression) if how.compression > 0 else result
 
 

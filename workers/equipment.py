@@ -43,8 +43,10 @@ def wall_bars(rng: np.random.Generator, part: int) -> Surface:
     """A ladder of rungs that hangs flat on a wall."""
     width, height, wood = rng.uniform(0.8, 1.0), rng.uniform(2.2, 2.5), one_of(rng, WOODS)
     parts = [at(box([0.04, height, 0.12], wood, part), sx * width / 2, 0, 0) for sx in (-1, 1)]
-    for y in np.arange(0.2, height, 0.17):
-        parts.append(rod([-width / 2, y, 0.03], [width / 2, y, 0.03], 0.018, wood * 0.95, part))
+    parts += [
+        rod([-width / 2, y, 0.03], [width / 2, y, 0.03], 0.018, wood * 0.95, part)
+        for y in np.arange(0.2, height, 0.17)
+    ]
     return merge(parts, "wall_bars")
 
 

@@ -49,16 +49,17 @@ _GREYS = (255.0 * to_srgb(tone((np.arange(_LEVELS) / (_LEVELS - 1)) ** 2 * BRIGH
 
 def radiance_of(rgb: NDArray[np.uint8]) -> NDArray[np.float16]:
     """Returns the radiance that `grey_levels` turns into an sRGB picture."""
-    return np.take(_RADIANCE, rgb, mode="clip")
+    radiance: NDArray[np.float16] = np.take(_RADIANCE, rgb, mode="clip")
+    return radiance
 
 
 def grey_levels(radiance: Floats) -> Floats:
     """Returns sRGB of 0..255, not rounded, of a picture (…, 3); negative or infinite light is black or white."""
     scale = np.float32((_LEVELS - 1) / np.sqrt(BRIGHTEST))
     index = np.sqrt(np.maximum(radiance, np.float32(0.0))) * scale + np.float32(0.5)
-    return np.take(
-        _GREYS, np.minimum(index, np.float32(_LEVELS - 1)).astype(np.uint16), mode="clip"
-    )
+    whole = np.minimum(index, np.float32(_LEVELS - 1)).astype(np.uint16)
+    grey: Floats = np.take(_GREYS, whole, mode="clip")
+    return grey
 
 
 def picture_of(radiance: Floats) -> NDArray[np.uint8]:

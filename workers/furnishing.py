@@ -118,30 +118,31 @@ def _joined(standing: list[Surface]) -> list[Surface]:
     return [replace(merge(standing, "furniture"), roughness=0.6)] if standing else []
 
 
-def behind(where: Place, figures: Sequence[Surface], rng: np.random.Generator) -> list[Surface]:
+def behind(
+    where: Place, figures: Sequence[Sequence[Surface]], rng: np.random.Generator
+) -> tuple[list[Surface], int]:
     """Puts figures that stand about the origin where the camera sees them past the person; those that fit.
 
-    Returns them in the ground frame. Without a camera none fits.
+    Returns what they are drawn with, ground frame, and how many there are. Without a camera none fits.
     """
     if where.eye is None:
-        return []
+        return [], 0
     found: list[Surface] = []
+    spots: list[Array] = []
     camera = where.eye[[0, 2]]
     ahead = -camera / np.linalg.norm(camera)
     aside = np.array([-ahead[1], ahead[0]])
     for figure in figures:
         for _ in range(_TRIES):
             depth = float(rng.uniform(-0.3, 4.0))
-            lateral = float(
-                rng.choice([-1.0, 1.0]) * rng.uniform(0.25, 0.55 + 0.3 * max(depth, 0.0))
-            )
-            spot = depth * ahead + lateral * aside
+            reach = float(rng.uniform(0.25, 0.55 + 0.3 * max(depth, 0.0)))
+            spot = depth * ahead + float(rng.choice([-1.0, 1.0])) * reach * aside
             turn = float(rng.uniform(-np.pi, np.pi))
-            free = np.linalg.norm(spot) > _GUEST_CLEAR_M and all(
-                np.linalg.norm(spot - other.vertices[:, [0, 2]].mean(axis=0)) > 0.7
-                for other in found
-            )
+            apart = [float(np.linalg.norm(spot - other)) for other in spots]
+            free = min(apart, default=np.inf) > 0.7 and np.linalg.norm(spot) > _GUEST_CLEAR_M
             if free and np.all(np.abs(where.inside(spot)) < where.halves - 0.4):
-                found.append(place(figure, at=np.array([spot[0], 0.0, spot[1]]), turn=turn))
+                at = np.array([spot[0], 0.0, spot[1]])
+                found += [place(surface, at=at, turn=turn) for surface in figure]
+                spots.append(spot)
                 break
-    return found
+    return found, len(spots)

@@ -16,7 +16,7 @@ from schemas.errors import InputError
 from workers.surfaces import TILE_PX, Texture
 
 SHADERS = Path(__file__).parent / "shaders"
-SHADOW_PX, HEIGHT_PX, LAYERS = 512, 128, 16
+SHADOW_PX, HEIGHT_PX, LAYERS = 512, 128, 24
 VERTEX = np.dtype(
     [
         ("in_position", "f4", 3),
@@ -81,13 +81,9 @@ class Gpu:
         # Row 0 is the picture's top, so the picture is upside down to GL, and its front faces run clockwise.
         ctx.front_face = "cw"
         self.size, self.rate, self.samples = size, rate, size * rate + (rate - 1)
-        self.programs = {
-            name: ctx.program(
-                vertex_shader=(SHADERS / f"{VERTEX_SHADERS[name]}.vert.glsl").read_text(),
-                fragment_shader=(SHADERS / f"{name}.frag.glsl").read_text(),
-            )
-            for name in VERTEX_SHADERS
-        }
+        self.programs = {name: self._program(name, name) for name in VERTEX_SHADERS}
+        # A program of its own: one that may discard costs every surface its early depth test.
+        self.programs["holes"] = self._program("surface", "surface", "HOLES")
         self.depth = ctx.depth_texture((self.samples, self.samples))
         self.depth.compare_func = ""
         self.depth.filter = (moderngl.NEAREST, moderngl.NEAREST)
@@ -105,11 +101,21 @@ class Gpu:
         self.height = ctx.framebuffer(depth_attachment=self.height_map)
         self.photo = ctx.texture((size, size), 3, dtype="f2")
         self.photo.repeat_x = self.photo.repeat_y = False
-        self.textures = ctx.texture_array((TILE_PX, TILE_PX, LAYERS), 3)
+        self.textures = ctx.texture_array((TILE_PX, TILE_PX, LAYERS), 4)
         # The samples of a pixel filter a texture well enough; bilinear taps would cost a fifth of the pass.
         self.textures.filter = (moderngl.NEAREST_MIPMAP_NEAREST, moderngl.LINEAR)
         self.layers: dict[str, int] = {}
+        self._stale = False
         self._arrays()
+
+    def _program(self, vertex: str, fragment: str, define: str = "") -> Any:
+        source = (SHADERS / f"{fragment}.frag.glsl").read_text()
+        if define:
+            source = source.replace("#version 330\n", f"#version 330\n#define {define}\n")
+        return self.ctx.program(
+            vertex_shader=(SHADERS / f"{VERTEX_SHADERS[vertex]}.vert.glsl").read_text(),
+            fragment_shader=source,
+        )
 
     def _targets(self, size: int, kinds: tuple[tuple[int, str], ...], depth: Any = None) -> Any:
         textures = [self.ctx.texture((size, size), n, dtype=dtype) for n, dtype in kinds]
@@ -126,6 +132,9 @@ class Gpu:
         self.draw = ctx.vertex_array(
             programs["surface"], [(self.vertices, VERTEX_FORMAT, *names)], self.indices
         )
+        self.draw_holes = ctx.vertex_array(
+            programs["holes"], [(self.vertices, VERTEX_FORMAT, *names)], self.indices
+        )
         skipped = VERTEX.itemsize - 12
         self.draw_depth = ctx.vertex_array(
             programs["depth"], [(self.vertices, f"3f {skipped}x", "in_position")], self.indices
@@ -134,7 +143,10 @@ class Gpu:
         self.resolve = ctx.vertex_array(programs["resolve"], [(corners, "2f", "in_corner")])
 
     def layer(self, texture: Texture | None) -> int:
-        """Returns the layer that holds a texture; when all are taken, the longest unused gives way."""
+        """Returns the layer that holds a texture; when all are taken, the longest unused gives way.
+
+        `finish_textures` must follow before anything is drawn.
+        """
         texture = texture or WHITE
         index = self.layers.pop(texture.name, None)
         if index is not None:
@@ -143,10 +155,17 @@ class Gpu:
         full = len(self.layers) == LAYERS
         index = self.layers.pop(next(iter(self.layers))) if full else len(self.layers)
         self.layers[texture.name] = index
-        pixels = np.ascontiguousarray(texture.pixels)
+        pixels = np.full((TILE_PX, TILE_PX, 4), 255, np.uint8)
+        pixels[..., : texture.pixels.shape[2]] = texture.pixels
         self.textures.write(pixels, viewport=(0, 0, index, TILE_PX, TILE_PX, 1))
-        self.textures.build_mipmaps()
+        self._stale = True
         return index
+
+    def finish_textures(self) -> None:
+        """Shrinks what `layer` has written since; once for all, as GL only does all layers at a time."""
+        if self._stale:
+            self.textures.build_mipmaps()
+            self._stale = False
 
     def check_owner(self) -> None:
         """Refuses to draw for any other thread or process than the one that made these objects."""

@@ -1,7 +1,8 @@
 """Environment maps: the light of a real place, in every direction, distilled to a sun and a smooth rest.
 
-A map is equirectangular, (h, 2 h, 3) linear radiance, row 0 straight up; seen from inside, columns run to the right, and
-the middle one looks along +X. Ground frame, Y up, Z right of X. Irradiance is divided by pi, as in `workers.light`.
+A map is equirectangular, (h, 2 h, 3) linear radiance, row 0 straight up; seen from inside, columns run to the right,
+and the middle one looks along +X. Ground frame, Y up, Z right of X. Irradiance is divided by pi, as in
+`workers.light`.
 """
 
 import re
@@ -201,7 +202,7 @@ def harmonics(radiance: Array) -> Array:
     )
     lobes = np.array([1.0, *[2 / 3] * 3, *[1 / 4] * 5])
     weighted = (radiance * angles[..., None]).reshape(-1, 3)
-    return (lobes * factors**2)[:, None] * (basis(ways).reshape(-1, 9).T @ weighted)
+    return np.asarray((lobes * factors**2)[:, None] * (basis(ways).reshape(-1, 9).T @ weighted))
 
 
 _FIT = np.linalg.pinv(basis(ALL_ROUND))

@@ -37,7 +37,7 @@ def shadow_camera(to_sun: Array, casters: Floats) -> tuple[Array, Array]:
 def height_camera(casters: Floats) -> tuple[Array, Array, Array]:
     """Returns (clip_from_ground, (scale, u0, v0) of map uv = scale xz + (u0, v0), heights at depth 0 and 1).
 
-    Casters (3, n). It looks straight down, square, and reaches 0.7 m beyond the casters, so that the border is always empty.
+    Casters (3, n). It looks straight down, square, and reaches 0.7 m beyond them, so that the border is always empty.
     """
     low, high = casters.min(axis=1).astype(float), casters.max(axis=1).astype(float)
     centre, half = (low + high) / 2, float((high - low)[[0, 2]].max()) / 2 + 0.7

@@ -168,7 +168,8 @@ def _refuse_others(job: Job, recipe: Recipe, loaded: dict[str, Any]) -> None:
         shown = ", ".join(
             filter(None, (scene.backgrounds, scene.people_in_backgrounds, scene.hdri))
         )
-        urls = {"files.model": recipe.model, "files.backgrounds": shown}
+        urls: dict[str, str | None] = {"files.model": recipe.model, "files.backgrounds": shown}
+        urls["files.assets"] = recipe.wardrobe.assets
         urls["files.mot"] = lot.mot if isinstance(lot, MotLot) else None
         if isinstance(lot, TrcLot):
             urls |= {"files.trc": lot.trc, "files.static": lot.static, "files.solver": lot.model}

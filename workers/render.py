@@ -8,8 +8,8 @@ S picture edge in pixels; a frame of `rate` 2 holds 2 S + 1 samples per edge, of
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 from typing import Any
 
 import cv2
@@ -21,7 +21,7 @@ from workers import film
 from workers.gpu import CATCHER, SHADOW_PX, VERTEX, Gpu
 from workers.light import LUMA, Light, irradiance
 from workers.maps import coarser, height_camera, shadow_camera
-from workers.surfaces import Floats, Surface, Texture, vertex_normals
+from workers.surfaces import Floats, Normals, Surface, Texture
 
 Array = NDArray[np.float64]
 NEAR, FAR = 0.1, 80.0
@@ -65,10 +65,12 @@ def clip_from_camera(K: Array, size: int, rate: int) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """All surfaces in one vertex and one index array: what is seen, two-sided first, then what throws shadows."""
+    """All surfaces in one vertex and one index array: cut-outs, two-sided, the rest; then what throws shadows."""
 
     vertices: NDArray[Any]
     faces: NDArray[np.uint32]
+    holes: int
+    """Faces 0 … are cut out by their texture."""
     two_sided: int
     """Faces 0 … are seen from both sides, the rest from outside only."""
     seen: int
@@ -81,7 +83,8 @@ class _Batch:
 
 def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture | None], int]) -> _Batch:
     # A stable order: within a run the caller's, who names the person first, which spares shading what it hides.
-    ordered = sorted(surfaces, key=lambda s: not s.two_sided)
+    surfaces = [replace(s, two_sided=True, casts=False) if s.holes else s for s in surfaces]
+    ordered = sorted(surfaces, key=lambda s: (not s.holes, not s.two_sided))
     sizes = [len(s.vertices) for s in ordered]
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.uint32)
     vertices = np.zeros(int(starts[-1]), VERTEX)
@@ -95,14 +98,21 @@ def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture | None], int]) -
         rows["in_part"] = surface.parts
         rough = CATCHER if surface.catcher else min(round(surface.roughness * 255), CATCHER - 1)
         rows["in_finish"] = (layer(surface.texture), rough)
-        if len(surface.faces) > _REMEMBERED:
-            rows["in_normal"] = vertex_normals(surface.vertices, surface.faces)
-    _scenery_normals(vertices, [f for f in faces if len(f) <= _REMEMBERED])
+        if surface.normals is not None:
+            rows["in_normal"] = surface.normals
+        elif len(surface.faces) > _REMEMBERED:
+            faces_of = np.ascontiguousarray(surface.faces, np.int32)
+            rows["in_normal"] = _normals(faces_of.tobytes(), count)(surface.vertices)
+    unknown = zip(ordered, faces, strict=True)
+    _scenery_normals(
+        vertices, [f for s, f in unknown if s.normals is None and len(f) <= _REMEMBERED]
+    )
     casting = [(s, k) for k, s in enumerate(ordered) if s.casts]
     throwing = [_coarse(s, faces[k], starts[k]) for s, k in casting]
     return _Batch(
         vertices=vertices,
         faces=np.concatenate([*faces, *throwing]),
+        holes=sum(len(s.faces) for s in ordered if s.holes),
         two_sided=sum(len(s.faces) for s in ordered if s.two_sided),
         seen=sum(len(s.faces) for s in ordered),
         casters_two_sided=sum(
@@ -119,6 +129,11 @@ def _coarse(surface: Surface, faces: NDArray[np.uint32], start: np.uint32) -> ND
     if len(faces) <= _REMEMBERED:
         return faces
     return coarser(surface.faces, len(surface.vertices)).astype(np.uint32) + start
+
+
+@lru_cache(maxsize=8)
+def _normals(faces: bytes, count: int) -> Normals:
+    return Normals(np.frombuffer(faces, np.int32).reshape(-1, 3), count)
 
 
 def _scenery_normals(vertices: NDArray[Any], faces: list[NDArray[np.uint32]]) -> None:
@@ -185,6 +200,7 @@ class Renderer:
         """
         gpu = self._gpu()
         batch = _pack(surfaces, gpu.layer)
+        gpu.finish_textures()
         for buffer, data in ((gpu.vertices, batch.vertices), (gpu.indices, batch.faces)):
             if buffer.size < data.nbytes:
                 buffer.orphan(2 * data.nbytes)
@@ -202,7 +218,8 @@ def _fitted(background: NDArray[np.uint8] | Floats, size: int) -> NDArray[np.flo
     if background.shape[:2] != (size, size):
         shrinks = min(background.shape[:2]) > size
         how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-        background = np.asarray(cv2.resize(background, (size, size), interpolation=how))
+        resized: Any = cv2.resize(background, (size, size), interpolation=how)
+        background = resized
     if background.dtype == np.uint8:
         return np.ascontiguousarray(film.radiance_of(background.astype(np.uint8)))
     return np.ascontiguousarray(background, np.float16)
@@ -237,20 +254,24 @@ def _draw_surfaces(
     gpu.seen.use()
     gpu.seen.clear(1.0, 1.0, 1.0, 1.0, depth=1.0)
     gpu.bind(textures=gpu.textures)
-    gpu.set(
-        "surface",
-        clip_from_ground=clip_from_ground,
-        to_sun=light.direction,
-        sun=light.sun / max(float(light.sun.max()), 1e-6),
-        ambient=(light.ambient / light.white).T,
-        side=1.0,
-    )
+    for program in ("surface", "holes"):
+        gpu.set(
+            program,
+            clip_from_ground=clip_from_ground,
+            to_sun=light.direction,
+            sun=light.sun / max(float(light.sun.max()), 1e-6),
+            ambient=(light.ambient / light.white).T,
+            side=1.0,
+        )
     gpu.ctx.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
-    gpu.run(gpu.draw, 0, batch.seen)
+    gpu.run(gpu.draw, batch.holes, batch.seen)
+    gpu.run(gpu.draw_holes, 0, batch.holes)
     if batch.two_sided:
         gpu.set("surface", side=-1.0)
+        gpu.set("holes", side=-1.0)
         gpu.ctx.cull_face = "front"
-        gpu.run(gpu.draw, 0, batch.two_sided)
+        gpu.run(gpu.draw, batch.holes, batch.two_sided)
+        gpu.run(gpu.draw_holes, 0, batch.holes)
         gpu.ctx.cull_face = "back"
 
 

@@ -1,8 +1,4 @@
-"""Moulds a shoe round a resting foot. Metres, ground axes, soles at y = 0; n = moulded vertex, v = vertex.
-
-A foot is all but rigid, so each of a shoe's vertices is kept as an affine combination of eight of the foot's own: it
-then follows the foot in every pose, with nothing but the posed skin at hand.
-"""
+"""Moulds a shoe round a resting foot. Metres, ground axes, soles at y = 0; n = moulded vertex, v = vertex."""
 
 from dataclasses import dataclass
 
@@ -13,29 +9,12 @@ from scipy.sparse import csr_array
 from workers.body import Body
 
 Array = NDArray[np.float64]
-F4 = NDArray[np.float32]
 _SECTIONS = 24
 _TOE_BOX = 0.04
 """A toe box is no lower than this."""
 _END = 0.035
 """Over this length heel and toe of a shoe round off."""
 _RELAXING = 40
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mould:
-    """Moves some vertices onto a shoe's surface: vertices[rows] = weights @ vertices[anchors]."""
-
-    rows: NDArray[np.intp]
-    """(n,)."""
-    anchors: NDArray[np.intp]
-    """(8,): four of the hind foot, four of the toes."""
-    weights: F4
-    """(n, 8), rows add up to 1."""
-
-    def apply(self, vertices: F4, onto: F4) -> None:
-        """Moves the rows of `onto` (v, 3) to where the posed skin `vertices` (v, 3) has the shoe."""
-        onto[self.rows] = self.weights @ vertices[self.anchors]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,28 +63,14 @@ class _Last:
         return np.asarray(moved)
 
 
-def mould_shoe(
+def shoe_shape(
     body: Body, side: int, rows: NDArray[np.intp], thickness: float, sole: float
-) -> Mould:
-    """Moulds the skin's `rows` (n,) of one foot into a shoe, `side` 1 right, -1 left.
+) -> Array:
+    """Returns where the skin's `rows` (n,) of one foot, `side` 1 right, -1 left, lie on a shoe (n, 3).
 
     The sole reaches below the floor of the bare foot by `sole`: whoever stands the person up lifts it.
     """
-    rest = body.rest.astype(np.float64)
-    shoe = _shape(body, side, rows, thickness, sole)
-    target = np.concatenate([shoe, np.ones((len(shoe), 1))], axis=1)
-    toes = np.clip((_progress(body, rest[rows], side) - 0.85) / 0.3, 0.0, 1.0)
-    anchors, weights = [], []
-    for low, high, share in ((-9.0, 0.55, 1.0 - toes), (0.9, 9.0, toes)):
-        chosen = _anchors(body, side, rest, low, high)
-        corners = np.concatenate([rest[chosen], np.ones((4, 1))], axis=1)
-        weights.append(share[:, None] * np.linalg.solve(corners.T, target.T).T)
-        anchors.append(chosen)
-    return Mould(
-        rows=rows,
-        anchors=np.concatenate(anchors),
-        weights=np.concatenate(weights, axis=1).astype(np.float32),
-    )
+    return _shape(body, side, rows, thickness, sole)
 
 
 def _frame(body: Body, side: int) -> tuple[Array, Array, Array]:
@@ -115,29 +80,6 @@ def _frame(body: Body, side: int) -> tuple[Array, Array, Array]:
     along = (ball - ankle) * [1.0, 0.0, 1.0]
     along /= np.linalg.norm(along)
     return ankle, along, np.cross(along, [0.0, 1.0, 0.0])
-
-
-def _progress(body: Body, points: Array, side: int) -> Array:
-    """Returns how far along the foot points lie: 0 at the ankle, 1 at the ball."""
-    ankle, along, _ = _frame(body, side)
-    ball = body.regions.centres["mtp_r" if side > 0 else "mtp_l"]
-    return np.asarray((points - ankle) @ along / ((ball - ankle) @ along))
-
-
-def _anchors(body: Body, side: int, rest: Array, low: float, high: float) -> NDArray[np.intp]:
-    """Returns four vertices of the foot, far from one plane, between two stations along it."""
-    progress = _progress(body, rest, side)
-    foot = body.regions.is_("foot") & (body.regions.side == side)
-    pool = np.flatnonzero(foot & (progress > low) & (progress < high) & (rest[:, 1] < 0.06))
-    points = rest[pool]
-    chosen = [int(np.argmin(points @ [1.0, 0.0, 0.3]))]
-    for _ in range(3):  # the point that is farthest from the line or plane through those before
-        offsets = points - points[chosen[0]]
-        if len(chosen) > 1:
-            basis, _ = np.linalg.qr((points[chosen[1:]] - points[chosen[0]]).T)
-            offsets = offsets - offsets @ basis @ basis.T
-        chosen.append(int(np.argmax(np.linalg.norm(offsets, axis=1))))
-    return pool[chosen]
 
 
 def _shape(body: Body, side: int, rows: NDArray[np.intp], thickness: float, sole: float) -> Array:

@@ -1,6 +1,6 @@
-"""Everything in a picture but the person: camera, light, place, what stands before, and how the picture is developed."""
+"""Everything in a picture but the person: camera, light, place, what stands before it, and how it is developed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from workers.skylight import sample_light
 from workers.surfaces import Floats, Surface
 
 Array = NDArray[np.float64]
-Crowd = Callable[[int, np.random.Generator], list[Surface]]
+Crowd = Callable[[int, np.random.Generator], Sequence[Sequence[Surface]]]
 """Draws so many other people, standing about the origin."""
 
 
@@ -73,7 +73,9 @@ def set_stage(
     scene = recipe.scene
     view = sample_view(recipe.camera, recipe.image_px, vertices, facing, rng)
     hand = sample_hand(recipe.camera, rng)
-    guests = crowd(int(rng.integers(1, 4)), rng) if rng.random() < scene.bystanders else []
+    guests: Sequence[Sequence[Surface]] = (
+        crowd(int(rng.integers(1, 4)), rng) if rng.random() < scene.bystanders else []
+    )
     development = sample_development(scene, rng)
     photo, surroundings = None, None
     by_map = scene.hdri is not None and rng.random() < scene.hdri_share

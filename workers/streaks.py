@@ -7,6 +7,8 @@ its depth is known too. The rest moves as one, as the phone turns. Labels stay t
 S picture edge, b = OpenSim body, n = pixel. Pixels by the rule of `schemas.geometry`.
 """
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -46,8 +48,8 @@ def exposed(
     sampled = ways(picture, view, turn, moves, rows[some], columns[some])
     lengths = np.hypot(sampled[:, 0], sampled[:, 1])
     streak = float(lengths.mean()) if len(lengths) else 0.0
-    middle = np.full(1, size / 2)
-    of_rest = _turning(view.K, np.linalg.inv(view.K), turn, middle, middle)[0]
+    middle = np.full(1, size // 2)
+    of_rest = _turning(view.K, _inverse(view.K), turn, middle, middle)[0]
     rest = picture.radiance
     if float(np.hypot(*of_rest)) >= LEAST_PX:
         rest = _smeared(rest, of_rest)
@@ -70,7 +72,7 @@ def ways(
     `turn` is the camera's during the exposure, rad, camera frame, and `moves` (b, 3, 4) the bodies', m, ground frame.
     """
     K, T_cam_from_ground = view.K, view.T_cam_from_ground
-    inverse = np.linalg.inv(K)
+    inverse = _inverse(K)
     pixels = np.stack([columns, rows, np.ones(len(rows))])
     in_camera = inverse @ pixels * picture.depth[rows, columns]
     R, t = T_cam_from_ground[:3, :3], T_cam_from_ground[:3, 3]
@@ -87,8 +89,12 @@ def ways(
     return np.asarray(way * shorter[:, None], np.float32)
 
 
+def _inverse(K: Array) -> Array:
+    return np.asarray(np.linalg.inv(K), np.float64)
+
+
 def _turning(
-    K: Array, inverse: Array, turn: Array, column: NDArray[np.generic], row: NDArray[np.generic]
+    K: Array, inverse: Array, turn: Array, column: NDArray[np.intp], row: NDArray[np.intp]
 ) -> Array:
     """Returns the way (n, 2) of pixels in a camera that turns by a small angle."""
     x, y, _ = inverse @ np.stack([column, row, np.ones(len(row))])

@@ -5,7 +5,6 @@ Ground frame, metres, Y up. v vertices, f faces. Faces are wound counter-clockwi
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,7 +24,7 @@ class Texture:
 
     name: str
     pixels: NDArray[np.uint8]
-    """(TILE_PX, TILE_PX, 3) sRGB."""
+    """(TILE_PX, TILE_PX, 3) sRGB, or 4 with alpha."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,30 +48,39 @@ class Surface:
     two_sided: bool = False
     """Also seen from behind (a leaf, a cloth); else only from where its faces run counter-clockwise, so a camera may
     look into a room through the back of its wall."""
+    holes: bool = False
+    """Its texture's alpha cuts it out (hair); such a surface is seen from both sides and throws no shadow."""
+    normals: Floats | None = None
+    """(v, 3), where the faces do not say: the two sides of a texture's seam share one normal."""
     catcher: bool = False
     """Shows the background photo, darkened by shadows, instead of its own colour."""
     name: str = ""
 
 
+class Normals:
+    """Makes the normals of one mesh in pose after pose."""
+
+    def __init__(self, faces: NDArray[np.int32], count: int) -> None:
+        self._corners = [np.ascontiguousarray(faces[:, k], np.intp) for k in range(3)]
+        ones, of_face = np.ones(faces.size, np.float32), np.repeat(np.arange(len(faces)), 3)
+        self._sum = csr_array((ones, (faces.ravel(), of_face)), shape=(count, len(faces)))
+
+    def __call__(self, vertices: Floats) -> Floats:
+        """Returns area-weighted unit normals (v, 3)."""
+        a, b, c = (np.take(vertices, corner, axis=0, mode="clip") for corner in self._corners)
+        (px, py, pz), (qx, qy, qz) = (b - a).T, (c - a).T
+        across = np.empty_like(a)
+        across[:, 0], across[:, 1] = py * qz - pz * qy, pz * qx - px * qz
+        across[:, 2] = px * qy - py * qx
+        normals: Floats = self._sum @ across
+        lengths = np.sqrt(np.einsum("vi,vi->v", normals, normals))
+        normals /= np.maximum(lengths, 1e-20)[:, None]
+        return normals
+
+
 def vertex_normals(vertices: Floats, faces: NDArray[np.int32]) -> Floats:
-    """Returns area-weighted unit normals (v, 3)."""
-    # Checking every index, as mode "raise" does, costs three times the look-up itself.
-    a, b, c = (np.take(vertices, faces[:, k], axis=0, mode="clip") for k in range(3))
-    across = np.cross(b - a, c - a)
-    # Scenery is small and new in every frame; only a body's mesh is worth remembering.
-    summed = _vertices_from_faces if len(faces) > 4000 else _vertices_from_faces.__wrapped__
-    normals: Floats = summed(faces.astype(np.int32).tobytes(), len(vertices)) @ across
-    x, y, z = normals.T
-    normals *= (1 / np.maximum(np.sqrt(x * x + y * y + z * z), np.float32(1e-20)))[:, None]
-    return normals
-
-
-@lru_cache(maxsize=8)
-def _vertices_from_faces(faces: bytes, count: int) -> Any:
-    """Returns the sparse (v, f) sum over the faces of each vertex; a mesh keeps it over all its poses."""
-    corners = np.frombuffer(faces, np.int32)
-    ones, of_face = np.ones(len(corners), np.float32), np.arange(len(corners)) // 3
-    return csr_array((ones, (corners, of_face)), shape=(count, len(corners) // 3))
+    """Returns area-weighted unit normals (v, 3); for a mesh seen once."""
+    return Normals(faces, len(vertices))(vertices)
 
 
 def merge(surfaces: list[Surface], name: str) -> Surface:

@@ -24,11 +24,11 @@ from workers import (
     images,
     motions,
     osim,
+    outfits,
     performance,
     render,
     stage,
     streaks,
-    surfaces,
     wardrobe,
 )
 from workers.kinematics import Kinematics
@@ -111,23 +111,25 @@ class _Person:
     """One dressed subject with the model scaled to it, and where the motion stands on the floor."""
 
     body: body.Body
-    outfit: wardrobe.Outfit
+    outfit: outfits.Outfit
     model: osim.OsimModel
 
     def surface(self, pose: osim.Pose) -> NDArray[np.float32]:
-        """Returns the dressed skin (v, 3) in the ground frame."""
-        return self.outfit.shape(self.body.skin(pose.T_ground_from_body), self.body.faces)
+        """Returns all points (p, 3) of the dressed person in the ground frame."""
+        skin = self.body.skin(pose.T_ground_from_body)
+        return self.outfit.points(skin, pose.T_ground_from_body)
 
 
 def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
     recipe, key, seed = shard.recipe, shard.key, shard.recipe.seed
     lot = recipe.motions[key.lot]
     human = _body(recipe.people, sources.osim, seed, subject)
-    person = _Person(
-        body=human,
-        outfit=wardrobe.dress(human, generator(seed, "outfit", key.lot, subject)),
-        model=osim.OsimModel(sources.osim, human.scale),
+    model, rng = (
+        osim.OsimModel(sources.osim, human.scale),
+        generator(seed, "outfit", key.lot, subject),
     )
+    outfit = wardrobe.dress(human, model, recipe.wardrobe, sources.assets, rng)
+    person = _Person(body=human, outfit=outfit, model=model)
     rng = generator(seed, "motion", key.lot, subject)
     played = performance.perform(lot, key.lot, sources, person.model, rng, human)
     times, q, rejects = played.times, played.q, played.rejects
@@ -256,23 +258,19 @@ def _frame(
 ) -> tuple[dict[str, np.ndarray], bytes, dict[str, Any]]:
     """Renders and labels one pose; returns labels, JPEG, and the description of the stage."""
     spec, pose = person.model.spec, person.model.pose(moment.q)
-    vertices = person.surface(pose)
+    skin = person.body.skin(pose.T_ground_from_body)
+    worn = person.outfit.surfaces(skin, pose)
+    vertices = np.concatenate([surface.vertices for surface in worn])
     place = fixed or stage.set_stage(recipe, vertices, _facing(spec, pose), crowd, rng)
     view = place.at(moment.time)
-    skin = surfaces.Surface(
-        vertices=vertices,
-        faces=person.body.faces,
-        colours=person.outfit.colours,
-        parts=person.body.parts,
-    )
     picture = _renderer(recipe.image_px).render(
-        [skin, *place.surfaces],
+        [*worn, *place.surfaces],
         view.K,
         view.T_cam_from_ground,
         place.light,
         place.backdrop(view, recipe.image_px),
     )
-    keypoints = person.body.face_keypoints(person.body.skin(pose.T_ground_from_body))
+    keypoints = person.body.face_keypoints(skin)
     labels = annotate.annotate(spec, pose, view, picture, vertices, keypoints)
     how = place.development
     radiance, streak = streaks.exposed(picture, view, moment.drift, how.shutter)

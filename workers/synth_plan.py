@@ -10,6 +10,7 @@ from schemas.recipes import AnyLot, MotLot, ProceduralLot, RandomLot, SynthRecip
 from schemas.shards import ShardKey, Split
 from schemas.skeleton import SkeletonSpec
 from workers import annotate, anny_data, hdri, motions, osim, photos, planting, trc
+from workers.makehuman_pack import Pack, open_pack
 from workers.marker_ik import Trial
 
 log = logging.getLogger(__name__)
@@ -25,10 +26,14 @@ class Sources:
     """The `.mot` of each lot that has one."""
     trials: dict[str, Trial] = field(default_factory=dict)
     """The marker files of each lot that has them."""
+    assets: Pack | None = None
+    """What people wear."""
 
     def digests(self, lot: str) -> dict[str, str]:
         """Returns what identifies the inputs of one lot: files by their bytes, installed bodies by version."""
         found = {"model": files.digest(self.osim), "bodies": anny_data.cache_path().stem}
+        if self.assets is not None:
+            found["assets"] = self.assets.identity
         if lot in self.mots:
             found["mot"] = files.digest(self.mots[lot])
         if (trial := self.trials.get(lot)) is not None:
@@ -48,6 +53,7 @@ def load(recipe: SynthRecipe) -> Sources:
         osim=osim.read_model(recipe.model),
         mots={name: files.read_bytes(lot.mot) for name, lot in lots.items()},
         trials={n: _trial(t, recipe) for n, t in recipe.motions.items() if isinstance(t, TrcLot)},
+        assets=None if recipe.wardrobe.assets is None else open_pack(recipe.wardrobe.assets),
     )
     _warn_of_meshes(sources.osim, recipe.model)
     spec = spec_of(sources.osim)
@@ -134,6 +140,8 @@ def settings(recipe: SynthRecipe, lot: str) -> dict[str, Any]:
     chosen = {k: whole[k] for k in ("seed", "people", "camera", "image_px", "jpeg_quality")}
     elsewhere = {"backgrounds", "people_in_backgrounds", "hdri"}
     chosen["scene"] = {k: v for k, v in whole["scene"].items() if k not in elsewhere}
+    unused = {"assets"} if recipe.wardrobe.assets else {"assets", "dressed"}
+    chosen["wardrobe"] = {k: v for k, v in whole["wardrobe"].items() if k not in unused}
     motion = recipe.motions[lot]
     idle = {"subjects", "mot", "trc", "static", "model"}
     if not motion.clip or isinstance(motion, RandomLot):

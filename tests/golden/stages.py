@@ -28,6 +28,7 @@ from schemas.recipes import (
     Scene,
     SquatLot,
     SynthRecipe,
+    Wardrobe,
 )
 from schemas.shards import ShardContents, ShardKey, generator
 from schemas.store import Store
@@ -149,14 +150,19 @@ def bodies() -> dict[str, Any]:
 def outfit() -> dict[str, Any]:
     human, poser = _body()
     found = {}
-    skin = human.skin(poser.pose(bent(poser.spec)).T_ground_from_body)
+    pose = poser.pose(bent(poser.spec))
+    skin = human.skin(pose.T_ground_from_body)
     for number in range(2):
-        dressed = wardrobe.dress(human, rng("outfit", number))
+        worn = Wardrobe(markers=float(number))
+        dressed = wardrobe.dress(human, poser, worn, None, rng("outfit", number))
+        surfaces = dressed.surfaces(skin, pose)
+        textures = [s.texture.pixels for s in surfaces if s.texture is not None]
         found |= {
-            f"colours{number}": floats(dressed.colours[::300]),
-            f"offsets{number}": floats(dressed.offsets[::300]),
-            f"shape{number}": floats(dressed.shape(skin, human.faces)[::300]),
+            f"colours{number}": floats(np.concatenate([s.colours for s in surfaces])[::300]),
+            f"shape{number}": floats(np.concatenate([s.vertices for s in surfaces])[::300]),
+            f"cloth{number}": floats(np.stack(textures)[:, ::64, ::64] / 255.0),
             f"names{number}": exact(sorted(dressed.description)),
+            f"pieces{number}": exact([s.name for s in surfaces]),
         }
     return found
 

@@ -15,8 +15,11 @@ layout(location = 2) out vec4 normal_rough;
 
 void main() {
     // sRGB's curve lies close to a square, and both factors are stored as roots.
-    vec3 tile = texture(textures, uv_layer).rgb;
-    ambient_part = vec4(ambient_root * tile, part_bare_rough.x);
-    sun_bare = vec4(sun_root * tile, part_bare_rough.y);
+    vec4 tile = texture(textures, uv_layer);
+#ifdef HOLES
+    if (tile.a < 0.4) discard;  // below one half, as the smaller mipmaps of thin strands fade
+#endif
+    ambient_part = vec4(ambient_root * tile.rgb, part_bare_rough.x);
+    sun_bare = vec4(sun_root * tile.rgb, part_bare_rough.y);
     normal_rough = vec4(normal * 0.5 + 0.5, part_bare_rough.z);
 }
