@@ -30,7 +30,7 @@ def picture(part: int, depth: float) -> Picture:
     """Returns a picture that shows one thing at one depth everywhere."""
     shape = (SIZE, SIZE)
     return Picture(
-        rgb=np.zeros((*shape, 3), np.uint8),
+        radiance=np.zeros((*shape, 3), np.float32),
         part=np.full(shape, part, np.uint8),
         depth=np.full(shape, depth, np.float32),
     )

@@ -35,6 +35,7 @@ from schemas import manifest
 from schemas.errors import InputError, SampleRejected
 from schemas.manifest import commit_path
 from schemas.receipts import SCHEMA, records
+from schemas.recipes import Scene
 from trainers import backbones
 from workers import images, osim, photos
 
@@ -213,7 +214,7 @@ def _weights(folder: Path, url: str) -> None:
 
 
 def _photo(folder: Path, url: str) -> None:
-    photos.sample_photo(str(folder / "photos"), np.random.default_rng(0))
+    photos.sample_photo(Scene(), str(folder / "photos"), np.random.default_rng(0))
 
 
 def _lay_photo(folder: Path, url: str) -> None:

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from schemas import geometry
 from schemas.errors import InputError
 from workers import gpu
-from workers.render import Light, Picture, Renderer
+from workers.light import Light, hemisphere
+from workers.render import Picture, Renderer
 from workers.surfaces import Surface, Texture, ball, box, merge, place, sheet, vertex_normals
 
 ROOT = Path(__file__).parents[1]
@@ -24,8 +26,7 @@ K = np.array([[90.0, 0.0, 21.3], [0.0, 80.0, 44.8], [0.0, 0.0, 1.0]])
 LIGHT = Light(
     direction=np.array([0.6, 0.8, 0.0]),
     sun=np.ones(3),
-    sky=np.full(3, 0.4),
-    bounce=np.full(3, 0.2),
+    ambient=hemisphere(np.full(3, 0.4), np.full(3, 0.2)),
 )
 
 
@@ -194,7 +195,7 @@ def test_colours_come_back_as_srgb(renderer: Renderer) -> None:
     """A doubling of light is a doubling after decoding sRGB, where the film's curve is still straight."""
     values = []
     for factor in (0.02, 0.04):
-        light = Light(**(vars(LIGHT) | {"exposure": factor}))
+        light = replace(LIGHT, exposure=factor)
         picture = renderer.render([floor()], central(), camera(), light, None)
         srgb = float(picture.rgb[S - 4, S // 2].mean()) / 255
         values.append(((srgb + 0.055) / 1.055) ** 2.4 if srgb > 0.04045 else srgb / 12.92)
@@ -228,7 +229,7 @@ def test_what_was_drawn_before_leaves_no_trace(renderer: Renderer) -> None:
     before = renderer.render(one, central(), camera(), LIGHT, None)
     renderer.render([many], K, camera((1, 2, 3)), LIGHT, np.zeros((S, S, 3), np.uint8))
     after = renderer.render(one, central(), camera(), LIGHT, None)
-    for name in ("rgb", "part", "depth"):
+    for name in ("radiance", "part", "depth"):
         np.testing.assert_array_equal(getattr(before, name), getattr(after, name))
 
 
@@ -237,9 +238,10 @@ import hashlib, os, sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
 from schemas.geometry import look_at
-from workers.render import Light, Renderer
+from workers.light import Light, hemisphere
+from workers.render import Renderer
 from workers.surfaces import ball, sheet
-light = Light(direction=np.array([0.6, 0.8, 0.0]), sun=np.ones(3), sky=np.ones(3), bounce=np.ones(3))
+light = Light(direction=np.array([0.6, 0.8, 0.0]), sun=np.ones(3), ambient=hemisphere(np.ones(3), np.ones(3)))
 K = np.array([[90.0, 0, 30], [0, 90, 30], [0, 0, 1]])
 T = look_at(np.array([1.0, 1.0, 4.0]), np.array([0.0, 0.5, 0.0]), 0.1)
 solids = [ball(0.5, (0.8, 0.4, 0.2), 3), sheet((-3, 0, -3), (0, 0, 6), (6, 0, 0), (0.5,) * 3)]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from schemas import geometry
 from schemas.errors import InputError, SampleRejected
 from schemas.recipes import Camera, Scene
-from workers import props, scene, textures
-from workers.backgrounds import CLEAR_M
+from workers import equipment, film, occluders, photos, props, scene, textures
+from workers.furnishing import CLEAR_M
 from workers.render import Renderer
 from workers.surfaces import OCCLUDER, Surface, box, lathe, merge, place
 
@@ -37,6 +38,12 @@ def figure() -> Surface:
 
 def seen(view: scene.View, points: Array) -> Array:
     return geometry.project(view.K, geometry.transform_points(view.T_cam_from_ground, points))
+
+
+def occluder_before(
+    view: scene.View, person: Surface, random: np.random.Generator
+) -> Surface | None:
+    return occluders.sample_occluder(view.K, view.T_cam_from_ground, person.vertices, random)
 
 
 def view_of(
@@ -131,8 +138,8 @@ def test_everything_repeats_with_its_key_and_describes_itself_in_json(seed: int)
         random = rng(seed)
         view = view_of(seed)
         light, about_light = scene.sample_light(Scene(), random)
-        room, _, about_room = scene.sample_room(Scene(), random, view.eye)
-        occluder = scene.sample_occluder(view, figure().vertices, random)
+        room, about_room = scene.sample_room(Scene(), random, view.eye)
+        occluder = occluder_before(view, figure(), random)
         words = json.dumps([view.description, about_light, about_room], sort_keys=True)
         meshes = [s.vertices.tobytes() + s.colours.tobytes() for s in room]
         return words, meshes, light.sun.tobytes(), occluder and occluder.vertices.tobytes()
@@ -153,8 +160,7 @@ def test_light_comes_from_above_within_the_recipes_ranges(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(30))
 def test_furniture_leaves_the_person_and_the_line_of_sight_free(seed: int) -> None:
     view = view_of(seed)
-    room, background, about = scene.sample_room(Scene(), rng(seed), view.eye)
-    assert background is None
+    room, about = scene.sample_room(Scene(), rng(seed), view.eye)
     assert all((s.parts == 0).all() for s in room)
     eye = view.eye[[0, 2]]
     for surface in (s for s in room if s.name == "furniture"):
@@ -169,7 +175,7 @@ def test_furniture_leaves_the_person_and_the_line_of_sight_free(seed: int) -> No
 def test_rooms_have_a_floor_at_zero_and_differ() -> None:
     kinds = set()
     for seed in range(40):
-        room, _, about = scene.sample_room(Scene(), rng(seed))
+        room, about = scene.sample_room(Scene(), rng(seed))
         floor = next(s for s in room if s.name == "floor")
         assert not floor.vertices[:, 1].any()
         assert not floor.casts
@@ -189,19 +195,22 @@ def test_textures_repeat_without_a_seam_and_never_change() -> None:
         np.testing.assert_array_equal(textures.tile(name).pixels, pixels)
 
 
-MAKERS = sorted(
-    name
-    for name, maker in vars(props).items()
-    if getattr(maker, "__module__", "") == props.__name__
+MAKERS = [
+    (module, name)
+    for module in (props, equipment)
+    for name, maker in vars(module).items()
+    if getattr(maker, "__module__", "") == module.__name__
     and "part" in getattr(maker, "__annotations__", {})
     and not name.startswith("_")
-)
+]
 
 
-@pytest.mark.parametrize("name", MAKERS)
-def test_props_stand_on_the_floor_with_one_part_and_sane_sizes(name: str) -> None:
+@pytest.mark.parametrize(("module", "name"), MAKERS)
+def test_props_stand_on_the_floor_with_one_part_and_sane_sizes(
+    module: ModuleType, name: str
+) -> None:
     for seed in range(5):
-        thing: Surface = getattr(props, name)(rng(seed), OCCLUDER)
+        thing: Surface = getattr(module, name)(rng(seed), OCCLUDER)
         low = thing.vertices[:, 1].min()
         assert -0.25 < low <= 1e-6 if name == "barbell" else abs(low) < 1e-3 or name == "plant"
         assert (thing.parts == OCCLUDER).all()
@@ -217,7 +226,7 @@ def test_occluders_hide_a_part_of_the_person_from_in_front() -> None:
     hidden, names = [], set()
     for seed in range(40):
         view = view_of(seed)
-        occluder = scene.sample_occluder(view, doll.vertices, rng(seed))
+        occluder = occluder_before(view, doll, rng(seed))
         if occluder is None:
             continue
         names.add(occluder.name)
@@ -246,39 +255,39 @@ def test_a_broken_photo_gives_way_to_the_next_and_only_broken_ones_are_an_error(
     recipe = Scene(backgrounds=str(tmp_path))
     found = {}
     for seed in range(20):
-        surfaces, photo, about = scene.sample_room(recipe, rng(seed))
-        assert photo is not None
+        photo, name = photos.sample_photo(recipe, str(tmp_path), rng(seed))
         assert photo.shape[0] == photo.shape[1]
-        assert [s.catcher for s in surfaces] == [True]
-        found[about["photo"]] = int(photo.mean())
+        found[name] = int(photo.mean())
     assert found == {"a.jpg": pytest.approx(40, abs=2), "c.jpg": pytest.approx(200, abs=2)}
     broken = tmp_path / "broken"
     broken.mkdir()
     (broken / "x.jpg").write_bytes(b"\xff\xd8\xff")
     with pytest.raises(InputError, match="none of its 1"):
-        scene.sample_room(Scene(backgrounds=str(broken)), rng(0))
+        photos.sample_photo(Scene(backgrounds=str(broken)), str(broken), rng(0))
 
 
 def test_a_folder_without_photos_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no \.jpg"):
-        scene.sample_room(Scene(backgrounds=str(tmp_path)), rng(0))
+        photos.sample_photo(Scene(backgrounds=str(tmp_path)), str(tmp_path), rng(0))
 
 
 def test_development_repeats_and_does_what_it_draws() -> None:
     picture = np.full((64, 64, 3), 120, np.uint8)
     picture[:, 32:] = 200
 
+    radiance = film.radiance_of(picture).astype(np.float32)
+
     def developed(recipe: Scene, seed: int) -> NDArray[np.uint8]:
         random = rng(seed)
-        return scene.develop(picture, scene.sample_development(recipe, random), random)
+        return scene.develop(radiance, scene.sample_development(recipe, random), random)
 
-    noisy = Scene(blur=(0, 0), noise=(5, 5))
+    noisy = Scene(blur=(0, 0), noise=(5, 5), compressed=0.0)
     grainy = developed(noisy, 0)
     np.testing.assert_array_equal(grainy, developed(noisy, 0))
     assert grainy[:, :30].astype(float).std(axis=(0, 1)).mean() == pytest.approx(5, rel=0.3)
-    plain = developed(Scene(blur=(0, 0), noise=(0, 0)), 1)
+    plain = developed(Scene(blur=(0, 0), noise=(0, 0), compressed=0.0), 1)
     assert len(np.unique(plain[:, :30].reshape(-1, 3), axis=0)) == 1
     assert plain[0, 0].mean() < plain[0, -1].mean()
-    blurred = developed(Scene(blur=(2, 2), noise=(0, 0)), 1)
+    blurred = developed(Scene(blur=(2, 2), noise=(0, 0), compressed=0.0), 1)
     steps = [np.abs(np.diff(p[32].astype(float), axis=0)).max() for p in (plain, blurred)]
     assert steps[1] < 0.4 * steps[0]

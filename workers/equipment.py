@@ -137,7 +137,7 @@ def walking_frame(rng: np.random.Generator, part: int) -> Surface:
     parts = []
     for sx in (-1, 1):
         parts += [
-            rod([sx * 0.27, 0, z], [sx * 0.25, height, z * 0.5], 0.014, metal, part)
+            rod([sx * 0.27, 0.0022, z], [sx * 0.25, height, z * 0.5], 0.014, metal, part)
             for z in (-0.24, 0.24)
         ]
         parts.append(

@@ -7,8 +7,6 @@ its depth is known too. The rest moves as one, as the phone turns. Labels stay t
 S picture edge, b = OpenSim body, n = pixel. Pixels by the rule of `schemas.geometry`.
 """
 
-from typing import Any
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
