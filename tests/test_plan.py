@@ -59,6 +59,23 @@ SYNTH_FIELDS: dict[str, tuple[Any, str]] = {
     "motions.film.fps": (10.0, "film"),
     "motions.poses.fps": (10.0, NONE),
     "motions.squat.depth": ([70, 80], "squat"),
+    "camera.views.front": (0.9, ALL),
+    "camera.views.side": (0.9, ALL),
+    "camera.views.oblique": (0.9, ALL),
+    "camera.views.any": (0.9, ALL),
+    "camera.views.spread": (5.0, ALL),
+    "camera.pitch": ([1, 2], ALL),
+    "camera.portrait": (0.1, ALL),
+    "camera.handheld": (0.1, ALL),
+    "camera.shake": ([0.2, 0.3], ALL),
+    "scene.bystanders": (0.9, ALL),
+    "scene.exposure": ([0, 0.1], ALL),
+    "scene.white_balance": ([0, 0.01], ALL),
+    "scene.shutter": ([0.01, 0.02], ALL),
+    "scene.compressed": (0.9, ALL),
+    "scene.compression": ([0.1, 0.2], ALL),
+    "scene.hdri_share": (0.1, NONE),
+    "scene.backgrounds_share": (0.1, NONE),
     "wardrobe.markers": (0.5, ALL),
     "motions.squat.stance": ([1, 1.1], "squat"),
     "motions.squat.toe_out": ([5, 6], "squat"),
@@ -71,6 +88,7 @@ SYNTH_FIELDS: dict[str, tuple[Any, str]] = {
     "motions.more": ({"subjects": 2, "frames": 2}, NONE),
 }
 ELSEWHERE = {"kind", "model", "scene.backgrounds", "shard_samples", "motions", "people", "camera"}
+ELSEWHERE |= {"scene.hdri", "scene.people_in_backgrounds", "camera.views"}
 ELSEWHERE |= {"scene", "splits", "motions.*.movement", "motions.*.random", "motions.*.subjects"}
 ELSEWHERE |= {"motions.*.mot", "motions.*.perturb"}
 ELSEWHERE |= {"wardrobe", "wardrobe.assets", "wardrobe.dressed"}

@@ -139,6 +139,10 @@ def settings(recipe: SynthRecipe, lot: str) -> dict[str, Any]:
     whole = recipe.model_dump(mode="json")
     chosen = {k: whole[k] for k in ("seed", "people", "camera", "image_px", "jpeg_quality")}
     elsewhere = {"backgrounds", "people_in_backgrounds", "hdri"}
+    if recipe.scene.hdri is None:
+        elsewhere.add("hdri_share")
+    if recipe.scene.backgrounds is None:
+        elsewhere.add("backgrounds_share")
     chosen["scene"] = {k: v for k, v in whole["scene"].items() if k not in elsewhere}
     unused = {"assets"} if recipe.wardrobe.assets else {"assets", "dressed"}
     chosen["wardrobe"] = {k: v for k, v in whole["wardrobe"].items() if k not in unused}
