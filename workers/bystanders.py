@@ -57,6 +57,8 @@ def _reduced(surface: Surface) -> Surface:
         faces=numbers.reshape(-1, 3).astype(np.int32),
         colours=np.ascontiguousarray(surface.colours[kept]),
         parts=np.full(len(kept), SCENERY, np.uint8),
+        # Their cloth's weave is not seen from there, and each new texture costs the renderer all its pyramids.
+        texture=surface.texture if surface.holes else None,
         uv=None if surface.uv is None else surface.uv[kept],
         normals=None,
         name="bystander",
