@@ -3,6 +3,8 @@
 Joint centres decide the axes of a body along which lengths lie; the others are free for this.
 """
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
@@ -22,6 +24,10 @@ FREE_AXES: dict[str, tuple[tuple[int, ...], ...]] = {
     "head": ((0,), (1,), (2,)),
 }
 """Bodies with the groups of axes that are free of lengths."""
+_TECHNICAL = re.compile(r"thigh|shank|_sh\d|HJC|tracking", re.IGNORECASE)
+"""Markers, by name, that no bone lies under."""
+_TECHNICAL_SHARE = 0.25
+"""What such a marker counts of one on a bone."""
 _FACTORS = np.linspace(0.75, 1.45, 36)
 _FARTHEST_M = 0.05
 """Beyond this a marker counts no more: it is none of the skin's."""
@@ -79,30 +85,34 @@ def thicken(
     """
     skin, thick = SkinDistance(vertices, faces), scale.copy()
     owners = np.array([m.body for m in spec.markers])
+    shares = np.array([_TECHNICAL_SHARE if _TECHNICAL.search(m.name) else 1.0 for m in spec.markers])
     for stem, groups in FREE_AXES.items():
         bodies = [b for b in (stem, f"{stem}_r", f"{stem}_l") if b in owners]
-        local, frames = [], []
+        local, frames, weights = [], [], []
         for name in bodies:
             T = pose.T_ground_from_body[spec.body_names.index(name)]
             local.append((pose.markers[owners == name] - T[:3, 3]) @ T[:3, :3])
             frames += [T] * len(local[-1])
+            weights.append(shares[owners == name])
         if not bodies:
             continue
-        points, T = np.concatenate(local), np.stack(frames)
+        points, T, weight = np.concatenate(local), np.stack(frames), np.concatenate(weights)
         # Twice, as the axes of a body act on each other a little.
         for axes in groups * (2 if len(groups) > 1 else 1):
-            best = _best_factor(skin, points, T, axes)
+            best = _best_factor(skin, points, T, weight, axes)
             points[:, axes] *= best
             for name in bodies:
                 thick[spec.body_names.index(name), axes] *= best
     return thick
 
 
-def _best_factor(skin: SkinDistance, points: Array, T: Array, axes: tuple[int, ...]) -> float:
+def _best_factor(
+    skin: SkinDistance, points: Array, T: Array, weight: Array, axes: tuple[int, ...]
+) -> float:
     """Returns the factor of some axes of points (n, 3) in frames T (n, 4, 4) that brings them nearest to the skin."""
     tried = np.repeat(points[None], len(_FACTORS), axis=0)
     tried[..., axes] *= _FACTORS[:, None, None]
     placed = np.einsum("nij,fnj->fni", T[:, :3, :3], tried) + T[:, :3, 3]
     distance = skin(placed.reshape(-1, 3)).reshape(placed.shape[:2])
-    cost = np.minimum(distance, _FARTHEST_M).mean(axis=1) + _KEPT * np.abs(_FACTORS - 1.0)
+    cost = np.minimum(distance, _FARTHEST_M) @ (weight / weight.sum()) + _KEPT * np.abs(_FACTORS - 1.0)
     return float(_FACTORS[np.argmin(cost)])
