@@ -21,8 +21,10 @@ from workers.landmarks import skin_centres
 
 FAT = ("belly", "waist_girth", "hip_girth", "thigh_fat", "arm_fat", "shank_fat", "face_fat")
 """Local changes that are fat."""
-_BEYOND = {"thigh_girth": 0.4, "calf_girth": 0.3, "torso_depth": 0.5, "torso_width": 0.5}
+_BEYOND = {"thigh_girth": 0.5, "calf_girth": 0.4, "torso_depth": 0.6, "torso_width": 0.6}
 """What changes beside fat, and by how much, where anny's own axes of weight and muscle end."""
+_MOST = {"belly": 0.8, "thigh_fat": 0.6}
+"""Where fat begins to look like a pregnancy, or like breeches."""
 _ENDS = (-2.0, 4.0)
 _TOLERANCE = 1e-4
 
@@ -124,7 +126,7 @@ def _at(phenotype: dict[str, float], t: float) -> dict[str, float]:
     beyond = max(0.0, t - 2.0) - max(0.0, -1.0 - t)
     found = phenotype | {"weight": float(np.clip(t, 0.0, 1.0)), "muscle": float(muscle)}
     for name, share in (dict.fromkeys(FAT, 0.6) | _BEYOND).items():
-        found[name] = float(np.clip(found[name] + share * beyond, -1.2, 1.6))
+        found[name] = float(np.clip(found[name] + share * beyond, -1.2, _MOST.get(name, 1.6)))
     return found
 
 

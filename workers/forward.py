@@ -5,13 +5,13 @@ schemas/skeleton.py. `workers.osim.OsimModel` is the reference and makes the lab
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.curves import IDENTITY
-from schemas.skeleton import Offset, SkeletonSpec, compose
+from schemas.skeleton import Axis, Offset, SkeletonSpec, compose
 from workers.osim import OsimModel, Pose
 
 Array = NDArray[np.float64]
@@ -27,12 +27,28 @@ def forward(spec: SkeletonSpec, osim: bytes, scale: Array) -> Forward:
     return _Chain(spec, scale)
 
 
+class _Joint(NamedTuple):
+    """One joint, scaled."""
+
+    parent: int
+    """-1 for ground."""
+    turns: list[tuple[tuple[Array, Array], Callable[[Array], Array]]]
+    """Of each rotation that there is: its cross matrix and the square of that; the angle."""
+    slides: list[tuple[Array, Callable[[Array], Array]]]
+    outer: Array
+    """T_P_from_F (4, 4)."""
+    inner: Array
+    """T_M_from_B (4, 4)."""
+    centre: Array
+    """(3,) in the child."""
+
+
 class _Chain:
     """The product down a tree of joints that six axes describe."""
 
     def __init__(self, spec: SkeletonSpec, scale: Array) -> None:
         self.spec, self.scale = spec, scale
-        self.joints = []
+        self.joints: list[_Joint] = []
         for joint, (parent, child) in zip(spec.joints, spec.scaled_by, strict=True):
             by_parent = np.ones(3) if parent < 0 else scale[parent]
             R_P, S_P = compose(joint.parent_frames)
@@ -41,8 +57,14 @@ class _Chain:
             outer[:3, :3], outer[:3, 3] = R_P, S_P @ by_parent
             inner[:3, :3], inner[:3, 3] = R_B.T, -R_B.T @ (S_B @ scale[child])
             centre = S_B @ scale[child]
-            factors = [float(a.stretch @ by_parent) if a.scales else 1.0 for a in joint.axes]
-            self.joints.append((parent, joint.axes, factors, outer, inner, centre))
+            moving = [
+                (i, np.array(axis.direction), value)
+                for i, axis in enumerate(joint.axes)
+                if (value := _value(axis, float(axis.stretch @ by_parent))) is not None
+            ]
+            turns = [(_crosses(at), value) for i, at, value in moving if i < 3]
+            slides = [(at, value) for i, at, value in moving if i >= 3]
+            self.joints.append(_Joint(parent, turns, slides, outer, inner, centre))
         self.points = _marker_places(spec, scale)
 
     def __call__(self, q: Array) -> Pose:
@@ -51,10 +73,10 @@ class _Chain:
         n = len(q)
         T = np.empty((n, len(self.joints), 4, 4))
         centres = np.empty((n, len(self.joints), 3))
-        for i, (parent, axes, factors, outer, inner, centre) in enumerate(self.joints):
-            local = outer @ _joint_transforms(axes, factors, q) @ inner
-            T[:, i] = local if parent < 0 else T[:, parent] @ local
-            centres[:, i] = T[:, i, :3, :3] @ centre + T[:, i, :3, 3]
+        for i, joint in enumerate(self.joints):
+            local = joint.outer @ _moved(joint, q) @ joint.inner
+            T[:, i] = local if joint.parent < 0 else T[:, joint.parent] @ local
+            centres[:, i] = T[:, i, :3, :3] @ joint.centre + T[:, i, :3, 3]
         bodies, places = self.points
         carriers = T[:, bodies]
         markers = np.einsum("nmij,mj->nmi", carriers[..., :3, :3], places) + carriers[..., :3, 3]
@@ -75,27 +97,36 @@ def _marker_places(spec: SkeletonSpec, scale: Array) -> tuple[NDArray[np.intp], 
     return np.array(bodies, np.intp), np.array(places).reshape(-1, 3)
 
 
-def _joint_transforms(axes: Any, factors: list[float], q: Array) -> Array:
+def _moved(joint: _Joint, q: Array) -> Array:
     """Returns T_F_from_M (n, 4, 4) of one joint."""
     T = np.zeros((len(q), 4, 4))
     T[:, range(4), range(4)] = 1.0
-    for position, (axis, factor) in enumerate(zip(axes, factors, strict=True)):
-        if axis.curve is IDENTITY or axis.curve == IDENTITY:
-            value = factor * q[:, axis.coordinates[0]]
-        elif axis.coordinates:
-            value = factor * axis.curve(*(q[:, i] for i in axis.coordinates))
-        else:
-            value = np.full(len(q), factor * float(axis.curve(0.0)))
-        if position >= 3:
-            T[:, :3, 3] += value[:, None] * np.array(axis.direction)
-        elif value.any():
-            T[:, :3, :3] = T[:, :3, :3] @ _turns(np.array(axis.direction), value)
+    turned = None
+    for (cross, square), value in joint.turns:
+        # Rodrigues' formula.
+        angle = value(q)[:, None, None]
+        turn = np.eye(3) + np.sin(angle) * cross + (1.0 - np.cos(angle)) * square
+        turned = turn if turned is None else turned @ turn
+    if turned is not None:
+        T[:, :3, :3] = turned
+    for direction, value in joint.slides:
+        T[:, :3, 3] += value(q)[:, None] * direction
     return T
 
 
-def _turns(axis: Array, angle: Array) -> Array:
-    """Returns rotations (n, 3, 3) about a unit axis by angles (n,), by Rodrigues' formula."""
+def _crosses(axis: Array) -> tuple[Array, Array]:
+    """Returns the matrix of the cross product with a unit vector, and its square."""
     x, y, z = axis
     cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    sin, cos = np.sin(angle)[:, None, None], np.cos(angle)[:, None, None]
-    return np.asarray(np.eye(3) + sin * cross + (1.0 - cos) * (cross @ cross))
+    return cross, cross @ cross
+
+
+def _value(axis: Axis, stretch: float) -> Callable[[Array], Array] | None:
+    """Returns what an axis does at poses (n, c); None where it does nothing."""
+    factor, on = stretch if axis.scales else 1.0, axis.coordinates
+    if axis.curve == IDENTITY:
+        return lambda q: factor * q[:, on[0]]
+    if on:
+        return lambda q: factor * axis.curve(*(q[:, i] for i in on))
+    constant = factor * float(axis.curve(0.0))
+    return None if constant == 0.0 else lambda q: np.full(len(q), constant)

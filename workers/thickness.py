@@ -69,7 +69,7 @@ class SkinDistance:
             np.linalg.norm(ap - along[1][..., None] * ac, axis=-1),
             np.linalg.norm(ap - ab - np.clip(third, 0, 1)[..., None] * bc, axis=-1),
         ]
-        return np.where(inside, flat, np.minimum.reduce(edges))
+        return np.asarray(np.where(inside, flat, np.minimum.reduce(edges)))
 
 
 def thicken(
@@ -85,7 +85,9 @@ def thicken(
     """
     skin, thick = SkinDistance(vertices, faces), scale.copy()
     owners = np.array([m.body for m in spec.markers])
-    shares = np.array([_TECHNICAL_SHARE if _TECHNICAL.search(m.name) else 1.0 for m in spec.markers])
+    shares = np.array(
+        [_TECHNICAL_SHARE if _TECHNICAL.search(m.name) else 1.0 for m in spec.markers]
+    )
     for stem, groups in FREE_AXES.items():
         bodies = [b for b in (stem, f"{stem}_r", f"{stem}_l") if b in owners]
         local, frames, weights = [], [], []
@@ -114,5 +116,7 @@ def _best_factor(
     tried[..., axes] *= _FACTORS[:, None, None]
     placed = np.einsum("nij,fnj->fni", T[:, :3, :3], tried) + T[:, :3, 3]
     distance = skin(placed.reshape(-1, 3)).reshape(placed.shape[:2])
-    cost = np.minimum(distance, _FARTHEST_M) @ (weight / weight.sum()) + _KEPT * np.abs(_FACTORS - 1.0)
+    cost = np.minimum(distance, _FARTHEST_M) @ (weight / weight.sum()) + _KEPT * np.abs(
+        _FACTORS - 1.0
+    )
     return float(_FACTORS[np.argmin(cost)])
