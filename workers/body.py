@@ -48,6 +48,8 @@ class Body:
     """What is where on the rest skin, for garments and markers."""
     bind_q: Array
     """(c,): the model's coordinates in the bind pose."""
+    person: Physique = field(repr=False)
+    """What the skin was blended from."""
     bind_pose: Pose
     """The model in it."""
     tied: Skin = field(repr=False)
@@ -123,6 +125,7 @@ def make_body(people: People, osim: bytes, rng: np.random.Generator) -> Body:
         rest=person.vertices,
         regions=regions,
         bind_q=binding.q,
+        person=person,
         bind_pose=pose,
         tied=skin,
         contacts=make_contacts(model.spec, regions, person.vertices),

@@ -25,7 +25,7 @@ _BEYOND = {"thigh_girth": 0.5, "calf_girth": 0.4, "torso_depth": 0.6, "torso_wid
 """What changes beside fat, and by how much, where anny's own axes of weight and muscle end."""
 _MOST = {"belly": 0.8, "thigh_fat": 0.6}
 """Where fat begins to look like a pregnancy, or like breeches."""
-_ENDS = (-2.0, 4.0)
+_ENDS = (-3.0, 6.0)
 _TOLERANCE = 1e-4
 
 

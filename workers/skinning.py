@@ -53,6 +53,8 @@ class Skin:
     """(4,): where the head turns, bind pose, homogeneous."""
     pairs: NDArray[np.intp]
     """(j, 3): the bodies that helpers lie between, and the body whose joint they turn about."""
+    between: int
+    """Helpers of a pair: h = j · between."""
     pivots: Array
     """(j, 4): joint centres in the bind pose, homogeneous."""
 
@@ -83,10 +85,11 @@ class Skin:
         parent = moves[self.pairs[:, 0], :3, :3]
         between = np.swapaxes(parent, 1, 2) @ moves[self.pairs[:, 1], :3, :3]
         turn = Rotation.from_matrix(between).as_rotvec()
-        shares = np.arange(1, BETWEEN + 1) / (BETWEEN + 1)
+        count = self.between
+        shares = np.arange(1, count + 1) / (count + 1)
         parts = Rotation.from_rotvec((turn[:, None] * shares[:, None]).reshape(-1, 3)).as_matrix()
-        helpers = np.tile(np.eye(4), (len(self.pairs), BETWEEN, 1, 1))
-        helpers[..., :3, :3] = parent[:, None] @ parts.reshape(-1, BETWEEN, 3, 3)
+        helpers = np.tile(np.eye(4), (len(self.pairs), count, 1, 1))
+        helpers[..., :3, :3] = parent[:, None] @ parts.reshape(-1, count, 3, 3)
         centres = np.einsum("jab,jb->ja", moves[self.pairs[:, 2]], self.pivots)[:, :3]
         turned = np.einsum("jhab,jb->jha", helpers[..., :3, :3], self.pivots[:, :3])
         helpers[..., :3, 3] = centres[:, None] - turned
@@ -100,6 +103,7 @@ def make_skin(
     T_ground_from_body: Array,
     joint_centres: Array,
     neck: Array,
+    between: int = BETWEEN,
 ) -> Skin:
     """Ties vertices (v, 3) with weights (v, b + 1) to a bind pose, putting helpers between bodies.
 
@@ -109,8 +113,8 @@ def make_skin(
     body.setdefault(HEAD, len(body))
     blend, helpers, pairs = [*weights.T.copy()], [], []
     for first, second, joint in _pairs(body):
-        blend[first], *between, blend[second] = _hats(blend[first], blend[second])
-        helpers += between
+        blend[first], *middle, blend[second] = _hats(blend[first], blend[second], between)
+        helpers += middle
         pairs.append((first, second, joint))
     centres = np.concatenate([joint_centres, neck[None]])[[joint for *_, joint in pairs]]
     return Skin(
@@ -119,6 +123,7 @@ def make_skin(
         torso=body["torso"],
         neck=np.append(neck, 1.0),
         pairs=np.array(pairs, np.intp),
+        between=between,
         pivots=np.concatenate([centres, np.ones((len(centres), 1))], axis=1),
     )
 
@@ -135,14 +140,14 @@ def _pairs(body: dict[str, int]) -> list[tuple[int, int, int]]:
     return found
 
 
-def _hats(first: Array, second: Array) -> list[Array]:
+def _hats(first: Array, second: Array, between: int) -> list[Array]:
     """Splits two weights (v,) over the chain first - helpers - second: each vertex between two neighbours."""
     both = (first > 0) & (second > 0)
     share = np.divide(second, first + second, out=np.zeros_like(first), where=both)
-    places = share * (BETWEEN + 1)
+    places = share * (between + 1)
     hats = [
         np.where(both, np.maximum(0.0, 1.0 - np.abs(places - i)) * (first + second), 0.0)
-        for i in range(BETWEEN + 2)
+        for i in range(between + 2)
     ]
     hats[0], hats[-1] = np.where(both, hats[0], first), np.where(both, hats[-1], second)
     return hats

