@@ -23,9 +23,9 @@ FAT = ("belly", "waist_girth", "hip_girth", "thigh_fat", "arm_fat", "shank_fat",
 """Local changes that are fat."""
 _BEYOND = {"thigh_girth": 0.5, "calf_girth": 0.4, "torso_depth": 0.6, "torso_width": 0.6}
 """What changes beside fat, and by how much, where anny's own axes of weight and muscle end."""
-_MOST = {"belly": 0.8, "thigh_fat": 0.6}
+_MOST = {"belly": 0.7, "thigh_fat": 0.7}
 """Where fat begins to look like a pregnancy, or like breeches."""
-_ENDS = (-3.0, 6.0)
+_ENDS = (-3.0, 7.0)
 _TOLERANCE = 1e-4
 
 
@@ -119,13 +119,18 @@ def _with_lengths(
 def _at(phenotype: dict[str, float], t: float) -> dict[str, float]:
     """Returns the phenotype at a point of the path from the thinnest to the fattest body.
 
-    Weight runs 0 … 1 for t in 0 … 1; muscle falls to 0 within 1 outside, as anny's thin and fat extremes are those
-    without muscle; beyond that, fat and girths change with t.
+    Weight runs 0 … 1 for t in 0 … 1. Further out fat and girths change with t, and muscle falls, as anny's thin and
+    fat extremes are those without: of the thin at once, of the fat late, as the strong stay strong.
     """
-    muscle = phenotype["muscle"] * (1.0 - np.clip(max(t - 1.0, -t), 0.0, 1.0))
-    beyond = max(0.0, t - 2.0) - max(0.0, -1.0 - t)
+    loss = (
+        0.15 * np.clip(t - 1.0, 0.0, 2.0)
+        + 0.35 * np.clip(t - 3.0, 0.0, 2.0)
+        + np.clip(-t, 0.0, 1.0)
+    )
+    muscle = phenotype["muscle"] * (1.0 - loss)
+    beyond = 0.5 * max(0.0, t - 1.0) - max(0.0, -1.0 - t)
     found = phenotype | {"weight": float(np.clip(t, 0.0, 1.0)), "muscle": float(muscle)}
-    for name, share in (dict.fromkeys(FAT, 0.6) | _BEYOND).items():
+    for name, share in (dict.fromkeys(FAT, 0.6) | {"belly": 0.25} | _BEYOND).items():
         found[name] = float(np.clip(found[name] + share * beyond, -1.2, _MOST.get(name, 1.6)))
     return found
 

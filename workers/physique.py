@@ -114,7 +114,9 @@ def _sample_build(adult: Adult, rng: np.random.Generator) -> dict[str, float]:
     apple = rng.normal(0.15 if adult.male else -0.15, 0.2)
     for name in figure.FAT:
         share = fat + (apple if name in ("belly", "waist_girth") else -apple) * abs(fat)
-        phenotype[name] = float(np.clip(0.6 * share + rng.normal(0.0, 0.08), -0.4, 0.9))
+        # Women's fat sits on hips and thighs first.
+        part = 0.25 if name == "belly" and not adult.male else 0.5
+        phenotype[name] = float(np.clip(part * share + rng.normal(0.0, 0.08), -0.4, 0.9))
     return phenotype
 
 
