@@ -69,7 +69,7 @@ def look(
         torso: rotation (3, 3) of the torso from where it stands upright and faces +X.
         front: the person's front (x, z) on the floor.
         eyes: where the eyes are (3,), about.
-        camera: where the camera is (3,); None where it is not known: then people look ahead.
+        camera: where the camera is (3,); needed where the gaze goes there.
     """
     if manner.gaze == "camera" and camera is not None:
         direction = camera - eyes
@@ -98,10 +98,11 @@ def show(
 ) -> Shown:
     """Poses a person at q (c,), head and hands as the manner says.
 
-    A neck of the model's is turned by its coordinates, so that the labels stay true; else the skin alone turns.
+    A neck of the model's is turned by its coordinates, so that the labels stay true; else the skin alone turns. While
+    it is not known where the camera is, whoever looks at it keeps the head as it is.
     """
     spec, pose = model.spec, model.pose(q)
-    if manner.gaze is None:
+    if manner.gaze is None or (manner.gaze == "camera" and camera is None):
         return Shown(q, pose, body.skin(pose.T_ground_from_body, grips=manner.grips))
     names = spec.body_names
     moves = pose.T_ground_from_body @ invert_rigid(body.bind_pose.T_ground_from_body)
