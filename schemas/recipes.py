@@ -55,6 +55,9 @@ class Splits(Frozen):
         return self
 
 
+HandShape = Literal["stretched", "relaxed", "holding", "fist"]
+
+
 class Lot(Frozen):
     """One motion, performed by the subjects 0 … subjects-1, each giving `frames` frames."""
 
@@ -63,6 +66,8 @@ class Lot(Frozen):
     clip: bool = False
     """True: consecutive frames at `fps` from one camera; False: frames spread over the motion, a camera each."""
     fps: float = Field(default=30.0, gt=0)
+    hands: HandShape = "relaxed"
+    """What the fingers do; `holding` closes round a bar."""
 
 
 class ProceduralLot(Lot):
@@ -295,12 +300,14 @@ AnyLot = Annotated[
 
 
 class People(Frozen):
-    """Where subjects are drawn from."""
+    """Where subjects are drawn from: a national survey's stature and BMI by sex and age, cut at these limits."""
 
     female: Share = 0.5
     age: Annotated[tuple[_Age, _Age], AfterValidator(_ordered)] = (18.0, 80.0)
-    stature: Annotated[tuple[_Stature, _Stature], AfterValidator(_ordered)] = (1.50, 1.95)
-    bmi: Annotated[tuple[_Bmi, _Bmi], AfterValidator(_ordered)] = (18.0, 34.0)
+    """Years; all ages alike."""
+    stature: Annotated[tuple[_Stature, _Stature], AfterValidator(_ordered)] = (1.45, 2.0)
+    """Metres."""
+    bmi: Annotated[tuple[_Bmi, _Bmi], AfterValidator(_ordered)] = (17.0, 40.0)
 
 
 class Wardrobe(Frozen):

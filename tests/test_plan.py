@@ -56,6 +56,7 @@ SYNTH_FIELDS: dict[str, tuple[Any, str]] = {
     "motions.squat.frames": (1, "squat"),
     "motions.squat.clip": (True, "squat"),
     "motions.squat.fps": (10.0, NONE),
+    "motions.squat.hands": ("fist", "squat"),
     "motions.film.fps": (10.0, "film"),
     "motions.poses.fps": (10.0, NONE),
     "motions.squat.depth": ([70, 80], "squat"),

@@ -152,7 +152,17 @@ def target_weights(
     for name in LOCAL_CHANGES:
         change = phenotype.get(name, 0.0)
         value |= {name + "+": max(change, 0.0), name + "-": max(-change, 0.0)}
-    return np.array([np.prod([value[part] for part in str(row).split("*")]) for row in factors])
+    places = _factor_places(tuple(factors.tolist()), tuple(value))
+    return np.asarray(np.array(list(value.values()))[places].prod(axis=1))
+
+
+@lru_cache(maxsize=2)
+def _factor_places(factors: tuple[str, ...], names: tuple[str, ...]) -> NDArray[np.intp]:
+    """Returns which values multiply to each factor (t, most parts); the first name stands for 1."""
+    place = {name: i for i, name in enumerate(names)}
+    parts = [[place[part] for part in row.split("*")] for row in factors]
+    most = max(map(len, parts))
+    return np.array([row + [0] * (most - len(row)) for row in parts], np.intp)
 
 
 def cache_path() -> Path:

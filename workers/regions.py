@@ -79,9 +79,9 @@ def label_regions(
     spec: SkeletonSpec,
     centres: dict[str, Array],
 ) -> Regions:
-    """Labels a resting skin whose vertices follow bodies by `weights` (v, b)."""
+    """Labels a resting skin whose vertices follow bodies, and last a head of its own, by `weights` (v, b + 1)."""
     vertices = person.vertices.astype(np.float64)
-    stems = [name.removesuffix("_r").removesuffix("_l") for name in spec.body_names]
+    stems = [name.removesuffix("_r").removesuffix("_l") for name in (*spec.body_names, "head")]
     owner = np.array([REGIONS.index(_BODY_REGION.get(s, "torso")) for s in stems], np.uint8)
     label = owner[np.argmax(weights, axis=1)]
     trunk = label == REGIONS.index("torso")

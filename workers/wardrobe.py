@@ -20,8 +20,8 @@ from workers.outfits import Coat, Outfit, wear
 from workers.pack_clothes import Dresser
 from workers.painted import paint_bottom, paint_hair, paint_shoes, paint_socks, paint_top
 from workers.shells import Shell
-from workers.skinning import body_weights
 from workers.surfaces import Texture
+from workers.weights import body_weights
 
 Array = NDArray[np.float64]
 _PACK_SKIN, _PACK_HAIR, _PACK_SHOES = 0.85, 0.6, 0.5
