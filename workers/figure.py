@@ -14,8 +14,8 @@ from workers.kinematics import Kinematics, Posed
 
 Array = NDArray[np.float64]
 LEG_BOUND_M, THIGH_GIVES_M, ARM_BOUND_M = 0.015, 0.010, 0.03
-"""How deep legs may go into each other, what thighs may more, and how deep arms may go into what they touch: flesh gives
-way. Trunk and thighs, and a thigh and its own shank, press on each other in every deep squat and are not counted."""
+"""How deep legs may go into each other, what thighs may more, and how deep arms may go into what they touch: flesh
+gives way. Trunk and thighs, and a thigh and its own shank, press on each other in deep squats and are not counted."""
 SECTION = 0.12
 """Half the height, as a share of a segment's length, of the slice of skin that gives a sphere its size."""
 FEWEST = 8
@@ -36,9 +36,23 @@ class Segment(NamedTuple):
 
 SEGMENTS = (
     Segment("thigh", "femur", "femur", "tibia", (0.3, 0.5, 0.7, 0.9), (0.09, 0.08, 0.07, 0.064)),
-    Segment("shank", "tibia", "tibia", "talus", (0.1, 0.3, 0.5, 0.7, 0.9), (0.06, 0.06, 0.055, 0.045, 0.04)),
+    Segment(
+        "shank",
+        "tibia",
+        "tibia",
+        "talus",
+        (0.1, 0.3, 0.5, 0.7, 0.9),
+        (0.06, 0.06, 0.055, 0.045, 0.04),
+    ),
     Segment("foot", "calcn", "talus", "toes", (0.3, 0.7, 1.1), (0.04, 0.042, 0.042)),
-    Segment("forearm", "ulna", "ulna", "hand", (0.2, 0.4, 0.6, 0.8, 1.0), (0.045, 0.044, 0.04, 0.035, 0.03)),
+    Segment(
+        "forearm",
+        "ulna",
+        "ulna",
+        "hand",
+        (0.2, 0.4, 0.6, 0.8, 1.0),
+        (0.045, 0.044, 0.04, 0.035, 0.03),
+    ),
     Segment("hand", "hand", "ulna", "hand", (1.2, 1.4), (0.035, 0.03)),
 )
 TRUNK = ((0.15, 0.14), (0.45, 0.13), (0.75, 0.14))
@@ -47,7 +61,13 @@ TRUNK_WIDE = 0.09
 """Sideways distance of the trunk's outer columns, of the leg's length."""
 HEAD = (0.18, 0.12)
 """Height over the neck and radius, of the leg's length."""
-LEGS = (("thigh", "thigh"), ("thigh", "shank"), ("shank", "shank"), ("foot", "foot"), ("foot", "shank"))
+LEGS = (
+    ("thigh", "thigh"),
+    ("thigh", "shank"),
+    ("shank", "shank"),
+    ("foot", "foot"),
+    ("foot", "shank"),
+)
 """Pairs of opposite legs."""
 ARMS = (
     *(("hand", "thigh"), ("forearm", "thigh"), ("hand", "trunk"), ("forearm", "trunk")),
@@ -174,13 +194,17 @@ class Figure:
         """
         T = posed.T_ground_from_body[:, self._bodies]
         at = (T[..., :3, :3] @ self._local[:, :, None])[..., 0] + T[..., :3, 3]
-        arms = (self._deepest(at, pairs, np.zeros(len(pairs))) for pairs in (self._arms, self._both))
+        arms = (
+            self._deepest(at, pairs, np.zeros(len(pairs))) for pairs in (self._arms, self._both)
+        )
         return self._deepest(at, self._legs, self._gives), np.maximum(*arms)
 
     def _deepest(self, at: Array, pairs: NDArray[np.intp], gives: Array) -> Array:
         i, j = pairs.T
         gap = np.sqrt(np.square(at[:, i] - at[:, j]).sum(-1))
-        return np.asarray(np.maximum(0.0, (self.radii[i] + self.radii[j] - gives - gap).max(axis=1)))
+        return np.asarray(
+            np.maximum(0.0, (self.radii[i] + self.radii[j] - gives - gap).max(axis=1))
+        )
 
     def clear(self, q: Array) -> NDArray[np.bool_]:
         """Says of each pose (n, c) whether it stays within both bounds."""

@@ -120,9 +120,9 @@ class Kinematics:
         local = np.zeros((*values.shape[:2], 4, 4))
         local[..., :3, :3] = second @ R[:, :, 2] @ self._R_inner
         centre_in_parent = self._at_outer + slid
-        local[..., :3, 3] = centre_in_parent - (local[..., :3, :3] @ self._at_inner[:, :, None])[
-            ..., 0
-        ]
+        local[..., :3, 3] = (
+            centre_in_parent - (local[..., :3, :3] @ self._at_inner[:, :, None])[..., 0]
+        )
         local[..., 3, 3] = 1.0
         T, centres, R_parent = self._chain(local, centre_in_parent)
         turn, slide = self._rates(q, (self._R_outer, first, second), R_parent)

@@ -5,7 +5,7 @@ Nothing depends on which other samples share the shard: the randomness of a fram
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from workers import (
     performance,
     render,
     scene,
+    seat,
     surfaces,
     wardrobe,
 )
@@ -50,6 +51,7 @@ __all__ = [
     "settings",
     "split_of",
 ]
+
 
 @functools.lru_cache(maxsize=16)
 def _body(people: People, model: bytes, seed: int, subject: int) -> body.Body:
@@ -107,6 +109,7 @@ class _Person:
     body: body.Body
     outfit: wardrobe.Outfit
     model: osim.OsimModel
+    seat: surfaces.Surface | None = None
 
     def surface(self, pose: osim.Pose) -> NDArray[np.float32]:
         """Returns the dressed skin (v, 3) in the ground frame."""
@@ -135,6 +138,10 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         return
     on_floor = q.copy()
     on_floor[usable] = performance.on_floor(q[usable], shard.spec, person, lot)
+    if seat.sits(played.motion) and played.motion is not None:
+        moved = on_floor[usable[0]] - q[usable[0]]
+        rng = generator(seed, "seat", key.lot, subject)
+        person = replace(person, seat=_seat(person, played.motion.q[0] + moved, rng))
     constant = {
         "group_id": subject,
         "motion_id": len(shard.tables["motions"]) - 1,
@@ -162,6 +169,15 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         named = {n: np.asarray(v) for n, v in (constant | changing).items()}
         shard.rows.append(named | labels | ids)
         shard.images.append(jpeg)
+
+
+def _seat(
+    person: _Person, seated: NDArray[np.float64], rng: np.random.Generator
+) -> surfaces.Surface:
+    """Returns the chair under a person in the pose (c,)."""
+    pose, names = person.model.pose(seated), person.model.spec.body_names
+    hips = pose.joint_centres[[names.index("femur_r"), names.index("femur_l")]].mean(axis=0)
+    return seat.seat_under(person.surface(pose), hips, rng)
 
 
 def _facing(spec: SkeletonSpec, pose: osim.Pose) -> NDArray[np.float64]:
@@ -236,7 +252,7 @@ def _frame(
         parts=person.body.parts,
     )
     picture = _renderer(recipe.image_px).render(
-        [skin, *stage.surfaces],
+        [skin, *stage.surfaces, *([person.seat] if person.seat else [])],
         stage.view.K,
         stage.view.T_cam_from_ground,
         stage.light,

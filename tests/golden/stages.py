@@ -25,8 +25,8 @@ from schemas.recipes import (
     CocoRecipe,
     People,
     RandomLot,
-    SquatLot,
     Scene,
+    SquatLot,
     SynthRecipe,
 )
 from schemas.shards import ShardContents, ShardKey, generator
