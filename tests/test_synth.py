@@ -16,7 +16,7 @@ from schemas.geometry import project, transform_points
 from schemas.recipes import SynthRecipe
 from schemas.shards import ShardContents, ShardKey, generator
 from schemas.store import Store
-from workers import images, motions, osim, produce, synth, wardrobe
+from workers import images, motions, osim, performance, produce, synth, wardrobe
 
 LOTS: dict[str, Any] = {
     "squat": {"subjects": 2, "frames": 3, "depth": [100, 110]},
@@ -346,7 +346,7 @@ def test_feet_stay_on_the_floor_in_a_recording_of_another_body_and_leave_it_in_f
     outfit = wardrobe.dress(human, generator(0, "outfit"))
     scaled = osim.OsimModel(osim.read_model("default"), human.scale)
     person = synth._Person(body=human, outfit=outfit, model=scaled)
-    moved = synth._on_floor(q, model.spec, person, recipe.motions["lab"])
+    moved = performance.on_floor(q, model.spec, person, recipe.motions["lab"])
     lowest = [float(person.surface(scaled.pose(row))[:, 1].min()) for row in moved]
     np.testing.assert_allclose(lowest[:3], 0.0, atol=1e-4)
     assert 0.2 < lowest[3] < 0.4

@@ -216,7 +216,7 @@ class Movement(ABC):
         names = [n for n in ("pelvis_tilt", self.planter.lumbar) if n]
         wishes = [Wish(dict.fromkeys(names, -1.0), lean, weight)]
         if self.planter.lumbar:
-            wishes.append(Wish({self.planter.lumbar: -1.0}, lumbar, weight / 3))
+            wishes.append(Wish({self.planter.lumbar: -1.0}, lumbar, weight / 2))
         return wishes
 
     def tail(self, q: Array, lean: Array, pitch: Array) -> None:

@@ -241,12 +241,12 @@ class Lunge(OneSided):
         self.tail(q, lean, pitch)
         self.arms(q, u, ARMS[self.style["arms"]])
         both = along(v, (0.0, 0.0, 1.0, 1.0, 0.0, 0.0), (0.0, 0.35, 1.0, 3.0, 3.65, 4.0))
-        shift = self.asked["hip_shift"] / 100 * SIGNS[self.lead] * u
+        com, shift = self._com(v), self.asked["hip_shift"] / 100 * SIGNS[self.lead] * u
         wishes = [
             Wish({f"knee_angle_{side}": 1.0}, knee, 1.0 + 99.0 * both**2),
             # In the swing the leg that stands alone says how high the pelvis is.
-            Wish({f"knee_angle_{other}": 1.0}, np.radians(12.0), 60.0 * (1.0 - both) ** 2),
-            Wish({"pelvis_tz": 1.0}, shift, 100.0 * both**2),
+            Wish({f"knee_angle_{other}": 1.0}, np.radians(12.0), 15.0 * (1.0 - both) ** 2),
+            Wish({"pelvis_tz": 1.0}, shift + com[:, 1], 100.0),
             Wish({"pelvis_rotation": 1.0}, 0.0, 30.0),
             Wish({"pelvis_list": 1.0}, 0.0, 30.0),
             *self.lean_wishes(lean, manner["lumbar_share"] * lean, 20.0),
@@ -256,6 +256,6 @@ class Lunge(OneSided):
             hold=np.ones((len(v), 2, 2)),
             give=np.zeros((len(v), 2)),
             wishes=wishes,
-            com=self._com(v),
-            com_weight=np.stack([30.0 - 22.0 * both, 30.0 * (1.0 - both)], axis=1),
+            com=com,
+            com_weight=np.stack([30.0 - 22.0 * both, np.zeros(len(v))], axis=1),
         )

@@ -36,6 +36,8 @@ FOOT_WEIGHT = 3e3
 SLIP_M, ROLL_DEG = 0.0032, 8.0
 """How far a planted foot gives: what its heel and ball may move by turning, and the roll of a foot that pronates or
 supinates (rearfoot eversion in squats reaches 8 degrees and more)."""
+PIVOT = 1.4
+"""Where a foot turns, in half feet before the heel: the ball also moves when the foot rolls, the heel does not."""
 GIVE_WEIGHT = 2.0
 """Against giving; one radian of it costs as much as a wish of this weight missed by one."""
 DAMPING = 1e-3
@@ -43,7 +45,7 @@ MARGIN = np.radians(1.5)
 """Unknowns stay this far inside their limits, so that a curve through solved poses does not leave them."""
 MAX_TURN = 0.35
 """Largest change of an unknown in one iteration."""
-MAX_ITERATIONS, CLOSE, SETTLED, GIVE_UP = 40, 2e-5, 1e-6, 1e7
+MAX_ITERATIONS, CLOSE, SETTLED, GIVE_UP = 25, 2e-5, 1e-6, 1e7
 RETRIES, WORSE, LOST = 6, 1.5, 1.0
 """A node that costs more than so many times its neighbour, and this, is tried again."""
 BOLD = 6
@@ -239,6 +241,11 @@ class Planter:
         posed[:, self.columns] = x[:, :-4]
         return posed
 
+    def _by_unknown(self, rates: Array) -> Array:
+        """Returns rates by unknown coordinate (n, k, p, 3) from those by axis (n, e, p, 3)."""
+        summed = self._of_axis.T @ rates.reshape(*rates.shape[:2], -1)
+        return np.asarray(summed.reshape(len(rates), -1, *rates.shape[2:]))
+
     def _conditions(self, x: Array, goal: Goal) -> tuple[Array, Array]:
         """Returns J (n, m, k + 4) and the residuals (n, m) of all that is wanted at x (n, k + 4)."""
         q, give = self._posed(goal.q, x), x[:, -4:]
@@ -246,7 +253,7 @@ class Planter:
         heels = posed.T_ground_from_body[..., :3, 3][:, self._calcanei]
         points = np.concatenate([posed.joint_centres, heels], axis=1)
         by_axis = self.kinematics.point_rates(posed, points, self._on)
-        state = _State(posed, points, np.einsum("nepx,ek->nkpx", by_axis, self._of_axis))
+        state = _State(posed, points, self._by_unknown(by_axis))
         parts = [
             self._feet(state, give, goal),
             self._linear(q, goal.wishes),
@@ -270,7 +277,7 @@ class Planter:
     def _feet(self, state: _State, give: Array, goal: Goal) -> tuple[Array, Array]:
         """Returns the conditions of both feet: place and direction."""
         turn = self.kinematics.turn_rates(state.posed, self._calcanei)
-        turn = np.einsum("nesx,ek->nksx", turn, self._of_axis)
+        turn = self._by_unknown(turn)
         R, origin, axes, levers = _given(goal, give, self.half_foot)
         T = state.posed.T_ground_from_body[:, self._calcanei]
         error = T[..., :3, :3] @ np.swapaxes(R, -1, -2)
@@ -357,7 +364,7 @@ def _given(goal: Goal, give: Array, half_foot: float) -> tuple[Array, Array, Arr
     """Returns the calcanei's R and origin (n, s, …) for what the feet gave (n, 4), and what more of it would change.
 
     A foot turns inwards about the vertical and rolls inwards about its own length, both about a point on the sole
-    below its middle. Axes and levers: (n, s, 2, 3).
+    nearer to its ball than to its heel. Axes and levers: (n, s, 2, 3).
     """
     turn, roll = np.moveaxis(give.reshape(-1, 2, 2), -1, 0)
     up = np.broadcast_to(np.array([0.0, 1.0, 0.0]), (*turn.shape, 3))
@@ -365,7 +372,7 @@ def _given(goal: Goal, give: Array, half_foot: float) -> tuple[Array, Array, Arr
     ahead = ahead / np.linalg.norm(ahead, axis=-1, keepdims=True)
     axes = np.stack([SIGNS[:, None] * up, -SIGNS[:, None] * ahead], axis=2)
     Q = rotations(axes[:, :, 0], turn) @ rotations(axes[:, :, 1], roll)
-    pivot = goal.origin + half_foot * ahead
+    pivot = goal.origin + PIVOT * half_foot * ahead
     pivot[..., 1] = goal.origin[..., 1]
     origin = pivot + (Q @ (goal.origin - pivot)[..., None])[..., 0]
     levers = np.cross(axes, (origin - pivot)[:, :, None])
