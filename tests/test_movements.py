@@ -180,8 +180,8 @@ def test_the_centre_of_mass_stays_between_the_feet(anyone: Seen) -> None:
 class TestRealBodies:
     """Bodies with skin: limbs keep out of each other, or the frame is refused."""
 
-    @staticmethod
     @pytest.fixture(scope="class")
+    @staticmethod
     def people() -> list[tuple[Body, OsimModel]]:
         data = read_model("default")
         bodies = [make_body(People(), data, generator(1, "body", i)) for i in range(3)]
