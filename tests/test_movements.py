@@ -208,8 +208,10 @@ class TestRealBodies:
         put: Callable[..., None] = planter.put
         for side in "rl":
             put(q, f"hip_adduction_{side}", np.radians(-5.0))
+            put(q, f"arm_add_{side}", np.radians(-20.0))
         put(q[1], "elbow_flex_r", np.radians(95.0))
         put(q[1], "arm_rot_r", np.radians(88.0))
+        put(q[1], "arm_add_r", 0.0)
         put(q[2], "hip_adduction_r", np.radians(14.0))
         put(q[2], "hip_adduction_l", np.radians(14.0))
         legs, arms = figure.depths(planter.kinematics.pose(q))
