@@ -70,6 +70,7 @@ class Movement(ABC):
     """Stretches of v between stops."""
     deepest = 1.0
     """The v at which aims and faults are read."""
+    per_phase = PER_PHASE
     closed = True
     """Whether the path ends where it began."""
 
@@ -127,7 +128,7 @@ class Movement(ABC):
     def nodes(self) -> Array:
         """The v (n,) that are solved."""
         first, last = self.parts[0][0], self.parts[-1][1]
-        return np.linspace(first, last, round((last - first) * PER_PHASE) + 1)
+        return np.linspace(first, last, round((last - first) * self.per_phase) + 1)
 
     def path(self) -> tuple[Array, dict[str, float]]:
         """Solves every node (n, c) and says what was reached.
@@ -216,7 +217,7 @@ class Movement(ABC):
         names = [n for n in ("pelvis_tilt", self.planter.lumbar) if n]
         wishes = [Wish(dict.fromkeys(names, -1.0), lean, weight)]
         if self.planter.lumbar:
-            wishes.append(Wish({self.planter.lumbar: -1.0}, lumbar, weight / 2))
+            wishes.append(Wish({self.planter.lumbar: -1.0}, lumbar, weight / 4))
         return wishes
 
     def tail(self, q: Array, lean: Array, pitch: Array) -> None:

@@ -172,6 +172,7 @@ class Lunge(OneSided):
 
     kind = "lunge"
     deepest = 2.0
+    per_phase = 16
 
     def set_up(self, rng: np.random.Generator) -> None:
         """Draws split squat or forward lunge and stands the feet one before the other."""
@@ -211,7 +212,9 @@ class Lunge(OneSided):
         pitch = np.zeros((len(v), 2))
         pitch[:, 1 - self.lead] = np.radians(along(v, (0.0, 0.45 * rear, rear, 0.45 * rear, 0.0)))
         shift = np.zeros((len(v), 2, 3))
-        shift[:, self.lead, 0] = -self.step * out
+        # It goes straight up and comes straight down, so that it never slides.
+        ahead = along(v, (1.0, 1.0, 0.0, 0.0, 1.0, 1.0), (0.0, 0.1, 0.88, 3.12, 3.9, 4.0))
+        shift[:, self.lead, 0] = -self.step * ahead
         shift[:, self.lead, 1] = 0.1 * self.leg * np.sin(np.pi * out)
         return pitch, *self.feet.pitched(pitch, shift)
 

@@ -33,7 +33,7 @@ from workers.osim import OsimModel
 
 Array = NDArray[np.float64]
 FOOT_WEIGHT = 3e3
-SLIP_M, ROLL_DEG = 0.0032, 8.0
+SLIP_M, ROLL_DEG = 0.0027, 8.0
 """How far a planted foot gives: what its heel and ball may move by turning, and the roll of a foot that pronates or
 supinates (rearfoot eversion in squats reaches 8 degrees and more)."""
 PIVOT = 1.4
