@@ -328,7 +328,7 @@ def test_a_recording_keeps_its_angles(shared_data: Path) -> None:
     turning = [i for i, n in enumerate(spec.coordinate_names) if not n.startswith("pelvis_t")]
     stored = contents.arrays["q"][:, turning]
     there = recorded.at(contents.arrays["time"])[:, turning]
-    np.testing.assert_allclose(stored, there, atol=float(synth.LIMIT_TOLERANCE_RAD))
+    np.testing.assert_allclose(stored, there, atol=float(performance.LIMIT_TOLERANCE_RAD))
     assert np.median(np.abs(stored - there)) < 1e-4
     poser = osim.OsimModel(sources.osim, contents.arrays["scale"][0].astype(float))
     markers = poser.pose(contents.arrays["q"][0]).markers
