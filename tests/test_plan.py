@@ -83,9 +83,13 @@ SYNTH_FIELDS: dict[str, tuple[Any, str]] = {
     "motions.squat.trunk_lean": ([20, 21], "squat"),
     "motions.squat.valgus": ([0, 1], "squat"),
     "motions.squat.asymmetry": ([0, 1], "squat"),
+    "motions.squat.hip_shift": ([0, 1], "squat"),
+    "motions.squat.butt_wink": ([0, 1], "squat"),
+    "motions.squat.faulty": (0.3, "squat"),
     "motions.squat.heel_lift": ([0, 1], "squat"),
     "motions.squat.tempo": ([2, 3], "squat"),
     "motions.poses.spread": (0.3, "poses"),
+    "motions.poses.grounded": (0.0, "poses"),
     "motions.more": ({"subjects": 2, "frames": 2}, NONE),
 }
 ELSEWHERE = {"kind", "model", "scene.backgrounds", "shard_samples", "motions", "people", "camera"}

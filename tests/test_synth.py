@@ -17,7 +17,7 @@ from schemas.geometry import project, transform_points
 from schemas.recipes import SynthRecipe
 from schemas.shards import ShardContents, ShardKey, generator
 from schemas.store import Store
-from workers import images, motions, osim, produce, synth, wardrobe
+from workers import images, motions, osim, performance, produce, synth, wardrobe
 
 LOTS: dict[str, Any] = {
     "squat": {"subjects": 2, "frames": 3, "depth": [100, 110]},
@@ -330,7 +330,7 @@ def test_a_recording_keeps_its_angles(shared_data: Path) -> None:
     turning = [i for i, n in enumerate(spec.coordinate_names) if not n.startswith("pelvis_t")]
     stored = contents.arrays["q"][:, turning]
     there = recorded.at(contents.arrays["time"])[:, turning]
-    np.testing.assert_allclose(stored, there, atol=float(synth.LIMIT_TOLERANCE_RAD))
+    np.testing.assert_allclose(stored, there, atol=float(performance.LIMIT_TOLERANCE_RAD))
     assert np.median(np.abs(stored - there)) < 1e-4
     poser = osim.OsimModel(sources.osim, contents.arrays["scale"][0].astype(float))
     markers = poser.pose(contents.arrays["q"][0]).markers
@@ -348,7 +348,7 @@ def test_feet_stay_on_the_floor_in_a_recording_of_another_body_and_leave_it_in_f
     scaled = osim.OsimModel(osim.read_model("default"), human.scale)
     outfit = wardrobe.dress(human, scaled, recipe.wardrobe, None, generator(0, "outfit"))
     person = synth._Person(body=human, outfit=outfit, model=scaled)
-    moved = synth._on_floor(q, model.spec, person, recipe.motions["lab"])
+    moved = performance.on_floor(q, model.spec, person, recipe.motions["lab"])
     lowest = [float(person.surface(scaled.pose(row))[:, 1].min()) for row in moved]
     np.testing.assert_allclose(lowest[:3], 0.0, atol=1e-4)
     assert 0.2 < lowest[3] < 0.4

@@ -107,7 +107,9 @@ class D3keTask:
             "joint": _l1((seen["joints"] - prepared["joints"])[:, scored]),
             "marker": _l1(seen["markers"] - prepared["markers"]),
             "body": _l1(seen["scale"] - prepared["scale"]),
-            "angle": ((output["angles"] - prepared["angles"]).abs() * unit).mean(1),
+            "angle": _known_mean(
+                (output["angles"] - prepared["angles"]).abs() * unit, prepared["angles_known"]
+            ),
             "root": geodesic(seen["R_cam_from_root"], prepared["R_cam_from_root"]),
             "place": (output["place"] - prepared["place"]).abs().sum(1),
         }
@@ -225,6 +227,11 @@ def make_d3ke(recipe: FitRecipe, skeleton: Any | None) -> D3keTask:
 def _l1(error: Tensor) -> Tensor:
     """Returns the mean over points of the error summed over the axes: (n, p, 3) -> (n,); 0 without points."""
     return error.abs().sum((1, 2)) / max(error.shape[1], 1)
+
+
+def _known_mean(values: Tensor, known: Tensor) -> Tensor:
+    """Returns the mean of the known values (n, a) -> (n,); 0 where none is known."""
+    return (values * known).sum(1) / known.sum(1).clamp_min(1.0)
 
 
 def _numpy(values: Tensor) -> metrics3d.Floats:

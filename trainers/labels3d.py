@@ -24,6 +24,7 @@ ARRAYS = (
     "T_cam_from_ground",
     "T_ground_from_root",
     "q",
+    "q_mask",
     "scale",
     "joints_cam",
     "markers_cam",
@@ -102,14 +103,15 @@ def make_labels(
         side: of the net's picture, pixels.
 
     Returns:
-        "labelled" (n) bool, and in float64 "q", "angles", "scale", "R_cam_from_root", root-relative "joints" and
-        "markers", "root_cam", "place", "joints_px". Rows that are not labelled hold zeros: a NaN that is
-        masked after the fact still poisons every gradient.
+        "labelled" (n) bool, and in float64 "q", "angles", "angles_known" (1 or 0), "scale", "R_cam_from_root",
+        root-relative "joints" and "markers", "root_cam", "place", "joints_px". Rows that are not labelled hold zeros:
+        a NaN that is masked after the fact still poisons every gradient.
 
     Raises:
         InputError: the arrays were written for another skeleton.
     """
-    shapes = {"q": (len(spec.coordinates),), "scale": (len(spec.joints), 3)}
+    count = len(spec.coordinates)
+    shapes = {"q": (count,), "q_mask": (count,), "scale": (len(spec.joints), 3)}
     shapes |= {"joints_cam": (len(spec.joints), 3), "markers_cam": (len(spec.markers), 3)}
     values = {name: _shaped(name, arrays[name], shapes.get(name)) for name in ARRAYS}
     T_root = values["T_cam_from_ground"] @ values["T_ground_from_root"]
@@ -119,6 +121,7 @@ def make_labels(
     found = {
         "q": values["q"],
         "angles": values["q"][:, torch.from_numpy(readout.coordinates)],
+        "angles_known": values["q_mask"][:, torch.from_numpy(readout.coordinates)],
         "scale": values["scale"],
         "R_cam_from_root": R_roll @ T_root[:, :3, :3],
         "joints": (values["joints_cam"] - root[:, None]) @ R_roll.transpose(1, 2),

@@ -80,7 +80,7 @@ def base_vertices(body: Body) -> F4:
 def base_weights(body: Body, spec: SkeletonSpec, base: F4) -> Array:
     """Returns how much each vertex of hm08 follows each OpenSim body, and the head: (19158, b + 1).
 
-    What is no skin follows the skin nearest to it that moves with the same bones, so that clothes bend as the skin does.
+    What is no skin follows the skin nearest to it that moves with the same bones, so that clothes bend as skin does.
     """
     anny, helpers = load_anny(), load_helpers()
     skin = body_weights(spec, anny, body.person, body.regions.centres)

@@ -14,8 +14,8 @@ from workers.kinematics import Kinematics, Posed
 
 Array = NDArray[np.float64]
 LEG_BOUND_M, THIGH_GIVES_M, ARM_BOUND_M = 0.015, 0.010, 0.03
-"""How deep legs may go into each other, what thighs may more, and how deep arms may go into what they touch: flesh gives
-way. Trunk and thighs, and a thigh and its own shank, press on each other in every deep squat and are not counted."""
+"""How deep legs may go into each other, what thighs may more, and how deep arms may go into what they touch: flesh
+gives way. Trunk and thighs, and a thigh and its own shank, press on each other in deep squats and are not counted."""
 SECTION = 0.12
 """Half the height, as a share of a segment's length, of the slice of skin that gives a sphere its size."""
 FEWEST = 8

@@ -9,8 +9,8 @@ published figures, none of them copied as data:
   the hips rise and fall by themselves;
 - the hips' sideways sway: 7.0 to 3.9 cm between 0.7 and 1.6 m/s (Orendurff et al. 2004);
 - pelvic turn and drop of about 5 and 4 degrees either way (Perry & Burnfield 2010; Saunders, Inman & Eberhart 1953);
-- foot pitch: toes up 15 to 25 degrees when the heel lands, flat from 7 % of the stride, heel off before 35 %, 60 degrees
-  at toe-off; toes clear the floor by 1 to 2 cm (Winter 1991, 1992);
+- foot pitch: toes up 15 to 25 degrees when the heel lands, flat from 7 % of the stride, heel off before 40 %, about 60
+  degrees at toe-off; toes clear the floor by 1 to 2 cm (Winter 1991, 1992);
 - arms swing against the legs, about 15 degrees either way at 1.3 m/s (Murray 1967).
 """
 
@@ -18,20 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
+from workers.family import SIDES, model_limits
 from workers.motions import Motion
-from workers.movement import RATE_HZ, Feet, Movement
-from workers.movement_step import LATERAL
-from workers.planting import SIDES, Goal, Wish, model_limits
+from workers.movement import LATERAL, TWISTING, Movement
+from workers.phases import RATE_HZ, Feet
+from workers.planting import Goal, Wish
 
 Array = NDArray[np.float64]
 NODES = 48
 STRIDES = 2
-TWISTING = ("lumbar_rotation", "L5_S1_axial_rotation")
 MIDSTANCE = 0.255
 """Of the stride after the heel lands: the hips are over the ankle."""
 LANDING = 0.35
 """Speed of the swinging foot when it lands, strides per swing time."""
-SWING_LIFT = ((0.0, 0.25, 0.7, 1.0), (0.0, 0.055, 0.02, 0.0))
+SWING_LIFT = ((0.0, 0.25, 0.7, 0.9, 1.0), (0.0, 0.055, 0.024, 0.017, 0.0))
 """Height of the ball, of the leg's length, along the swing; the pitch of the foot adds its own."""
 
 
@@ -129,7 +129,7 @@ class Gait(Movement):
         """Returns what is wanted at v (n,): both feet on their tracks, hips and pelvis on theirs."""
         speed = self.asked["speed"]
         listing, rotation = self._pelvis(v)
-        lean = np.radians(3.0 + self.asked["trunk_lean"] + 1.0 * np.cos(4 * np.pi * v))
+        lean = np.radians(1.0 + self.asked["trunk_lean"] + 1.0 * np.cos(4 * np.pi * v))
         sway = 0.5 * (0.070 + (0.039 - 0.070) * np.clip((speed - 0.7) / 0.9, 0, 1.1))
         # Nobody sways beyond the standing foot.
         sway = min(sway, 0.5 * self.asked["step_width"])
@@ -140,7 +140,7 @@ class Gait(Movement):
         q = self._guess(v, lean)
         on_floor = self._phase(v) % 1.0 <= self.stance
         swinging = (self._phase(v) % 1.0 - self.stance) / (1.0 - self.stance)
-        flat = np.where(on_floor, 1.0, np.clip(1.0 - swinging / 0.3, 0.0, 1.0))
+        flat = np.where(on_floor, 1.0, np.clip(1.0 - swinging / 0.6, 0.0, 1.0))
         self.tail(q, lean, pitch * flat)
         self._upper(q, v, listing, rotation)
         hold = np.ones((len(v), 2, 2))
@@ -230,5 +230,5 @@ class Gait(Movement):
         found["reached_trunk_lean"] = float(np.mean([self.lean(row) for row in q]))
         listing = angle(q, "pelvis_list")
         found["reached_rise_m"] = float(np.ptp(q[:, self.planter.coordinate["pelvis_ty"]]))
-        found["reached_pelvic_drop"] = float((listing.max() - listing.min()) / 2)
+        found["reached_pelvic_list"] = float((listing.max() - listing.min()) / 2)
         return found

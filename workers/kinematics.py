@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.curves import Curve, Pieces
 from schemas.skeleton import Axis, compose
 from workers.osim import OsimModel
 
@@ -39,6 +40,20 @@ class _Bent:
     joint: int
     k: int
     axis: Axis
+    pieces: Pieces | None
+    """Of a curve, which then need not be taken apart again for every pose."""
+
+    def value(self, q: Array, step: float = 0.0) -> Array:
+        """Returns the axis' value (n,) at q (n, c), its coordinates moved by a step."""
+        if self.pieces is None:
+            return self.axis.curve(*(q[:, i] + step for i in self.axis.coordinates))
+        at = q[:, self.axis.coordinates[0]] + step
+        piece = np.searchsorted(self.pieces.breaks, at, side="right")
+        since, rows = at - self.pieces.origins[piece], self.pieces.coefficients[piece]
+        total = np.zeros_like(at)
+        for power in reversed(range(rows.shape[1])):
+            total = total * since + rows[:, power]
+        return total
 
 
 class Kinematics:
@@ -97,7 +112,8 @@ class Kinematics:
                     self._intercept[i, k] = float(axis.curve(0.0))
                     self._slope[i, k] = float(axis.curve(1.0)) - self._intercept[i, k]
                 else:
-                    self._bent.append(_Bent(joint=i, k=k, axis=axis))
+                    pieces = axis.curve.pieces() if isinstance(axis.curve, Curve) else None
+                    self._bent.append(_Bent(joint=i, k=k, axis=axis, pieces=pieces))
         moving = [m for m in moving if m[0] not in self._held]
         self.axis_joint, self._axis_k, self.axis_coordinate = (
             np.array([m[place] for m in moving], np.intp) for place in range(3)
@@ -137,8 +153,7 @@ class Kinematics:
         """Returns what each axis turns or slides by (n, b, 6), unscaled."""
         values = self._intercept + self._slope * q[:, self._source]
         for bent in self._bent:
-            arguments = (q[:, i] for i in bent.axis.coordinates)
-            values[:, bent.joint, bent.k] = bent.axis.curve(*arguments)
+            values[:, bent.joint, bent.k] = bent.value(q)
         return np.asarray(values)
 
     def _chain(self, local: Array, centre_in_parent: Array) -> tuple[Array, Array, Array]:
@@ -162,11 +177,8 @@ class Kinematics:
         """Returns the rates of turning and sliding (n, e, 3) of every moving axis."""
         slope = np.broadcast_to(self._slope, (len(q), *self._slope.shape)).copy()
         for bent in self._bent:
-            ahead, behind = (
-                bent.axis.curve(*(q[:, i] + step for i in bent.axis.coordinates))
-                for step in (STEP, -STEP)
-            )
-            slope[:, bent.joint, bent.k] = (ahead - behind) / (2 * STEP)
+            change = bent.value(q, STEP) - bent.value(q, -STEP)
+            slope[:, bent.joint, bent.k] = change / (2 * STEP)
         joint, k = self.axis_joint, self._axis_k
         rate = slope[:, joint, k]
         directions = self._directions[joint, k]

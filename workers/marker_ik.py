@@ -1,7 +1,7 @@
 """Joint angles from markers by OpenSim's own tools, and which of them the markers vouch for.
 
-Dims: t = frame, c = coordinate, m = marker. m, rad; ground frame. A trial is solved once per process, in a folder of its
-own that is removed again, so tasks side by side do not meet.
+Dims: t = frame, c = coordinate, m = marker. m, rad; ground frame. A trial is solved once per process, in a folder of
+its own that is removed again, so tasks side by side do not meet.
 """
 
 import functools
@@ -107,29 +107,19 @@ def measured_pairs(spec: SkeletonSpec, default: osim.Pose, seen: set[str]) -> os
     """
     near = _joints_of_landmarks(spec, default)
     centres, places = default.joint_centres, default.markers
+    here = [k for k in near if spec.markers[k].name in seen]
+    at = {k: int(np.argmin(np.linalg.norm(centres - places[k], axis=1))) for k in here}
     pairs: dict[str, list[tuple[str, str]]] = {}
     for body, name in enumerate(spec.body_names):
-        here = [k for k in near if spec.markers[k].name in seen]
-        children = [j for j, parent in enumerate(spec.parents) if parent == body]
-        far = [j for j in children if np.linalg.norm(centres[j] - centres[body]) > LONG_M]
-        ends = [(body, j) for j in far if body > 0] or [(None, None)]
-        found: list[tuple[int, int]] = []
-        for own, end in ends:
-            if own is None or end is None:
-                on = [k for k in here if spec.markers[k].body == name]
-                found += [(a, b) for i, a in enumerate(on) for b in on[i + 1 :]]
-                continue
-            starts = [k for k in here if _closest(places[k], centres) == own]
-            stops = [k for k in here if _closest(places[k], centres) == end]
-            found += [(a, b) for a in starts for b in stops]
+        own = [k for k in here if spec.markers[k].body == name]
+        found = [(a, b) for i, a in enumerate(own) for b in own[i + 1 :]]
+        for child, parent in enumerate(spec.parents):
+            if parent == body > 0 and np.linalg.norm(centres[child] - centres[body]) > LONG_M:
+                found = [(a, b) for a in here for b in here if at[a] == body and at[b] == child]
         long = [(a, b) for a, b in found if np.linalg.norm(places[a] - places[b]) > SHORTEST_M]
         if long:
             pairs[name] = [(spec.markers[a].name, spec.markers[b].name) for a, b in long]
     return pairs
-
-
-def _closest(place: Array, centres: Array) -> int:
-    return int(np.argmin(np.linalg.norm(centres - place, axis=1)))
 
 
 def known_coordinates(

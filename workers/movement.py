@@ -8,24 +8,29 @@ between, splined in v, and walked through in time smoothly, resting where the mo
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline, PchipInterpolator
+from scipy.interpolate import CubicSpline
 
 from schemas.recipes import ProceduralLot
+from workers.family import SIDES, model_limits
 from workers.motions import Motion
-from workers.planting import SIDES, SIGNS, Goal, Planter, Wish, model_limits
+from workers.planting import Goal, Planter, Wish
 
 Array = NDArray[np.float64]
-RATE_HZ = 60.0
 PER_PHASE = 10
 """Nodes between two key poses."""
-WIDER = {"stance": 1.2, "step_width": 1.4, "valgus": 0.7}
-"""What the next attempt multiplies where legs went into each other."""
+EASIER = {
+    "stance": 1.2,
+    "step_width": 1.4,
+    "valgus": 0.7,
+    "speed": 0.9,
+    "crouch": 0.8,
+    "step": 0.95,
+}
+"""What the next attempt multiplies where legs went into each other or could not keep up."""
 NECK_SHARE = 0.6
 """Of the trunk's lean that the neck takes back, so that the eyes stay up."""
 FRONTAL_WEIGHT = 15.0
@@ -48,89 +53,10 @@ def draw(lot: ProceduralLot, rng: np.random.Generator) -> dict[str, float]:
     return asked
 
 
-def along(v: Array, values: Sequence[float], at: Sequence[float] | None = None) -> Array:
-    """Returns a quantity (n,) at v (n,) that has given values at whole v (or at `at`), monotone between."""
-    places = np.arange(len(values)) if at is None else np.asarray(at)
-    return np.asarray(PchipInterpolator(places, np.asarray(values, float))(v))
-
-
-class Rest(NamedTuple):
-    """A stretch of the path without a stop in it."""
-
-    start: float
-    end: float
-    seconds: float
-    pause: float
-    """Seconds of rest after it."""
-    bounce: float = 0.0
-    """Acceleration with which it leaves or enters its turning point; 0 comes to a stand."""
-
-
-def walk(parts: Sequence[Rest], before: float) -> tuple[Array, Array]:
-    """Returns times (t,) at 60 Hz and the place v (t,) on the path."""
-    total = before + sum(p.seconds + p.pause for p in parts)
-    times = np.arange(int(np.ceil(total * RATE_HZ)) + 1) / RATE_HZ
-    v = np.full(len(times), parts[0].start)
-    begin = before
-    for i, part in enumerate(parts):
-        tau = (times - begin) / part.seconds
-        if i % 2:
-            done = 1.0 - _progress(1.0 - tau, part.bounce)
-        else:
-            done = _progress(tau, part.bounce)
-        share = np.arccos(1.0 - 2.0 * done) / np.pi
-        v = np.where(times >= begin, part.start + (part.end - part.start) * share, v)
-        begin += part.seconds + part.pause
-    return times, v
-
-
-def _progress(tau: Array, bounce: float) -> Array:
-    """Runs from 0 at tau = 0 to 1 at 1: minimum jerk (Flash & Hogan 1985), but for the acceleration -bounce at 1."""
-    tau = np.clip(tau, 0.0, 1.0)
-    stopping = tau**3 * (10.0 - 15.0 * tau + 6.0 * tau**2)
-    return np.asarray(np.clip(stopping - bounce / 2 * tau**3 * (1.0 - tau) ** 2, 0.0, 1.0))
-
-
-class Feet:
-    """Where the feet stand flat, and where they are when they pitch about ball or heel."""
-
-    def __init__(self, planter: Planter, q: Array, ankles: Array, toe_out: Array) -> None:
-        """Stands the feet level as in pose q (c,), the ankles over `ankles` (s, 2) x, z, turned out by (s,) rad."""
-        posed = planter.kinematics.pose(q)
-        T = posed.T_ground_from_body[0, [planter.body["calcn_r"], planter.body["calcn_l"]]]
-        ankle, toes = planter.joints(posed, "talus")[0], planter.joints(posed, "toes")[0]
-        turn = _turns(-SIGNS * toe_out)
-        place = np.stack([ankles[:, 0], ankle[:, 1] - T[:, 1, 3], ankles[:, 1]], axis=1)
-        place[:, 1] += T[:, 1, 3].mean()
-        self.R = turn @ T[:, :3, :3]
-        self.heel = place + np.einsum("sij,sj->si", turn, T[:, :3, 3] - ankle)
-        self.ball = place + np.einsum("sij,sj->si", turn, toes - ankle)
-        self.ankle = place
-
-    def pitched(self, pitch: Array, shift: Array | float = 0.0) -> tuple[Array, Array]:
-        """Returns R (n, s, 3, 3) and origin (n, s, 3): heels up by pitch (n, s) rad about the ball, toes up where < 0.
-
-        `shift` (n, s, 3) moves the feet.
-        """
-        R = self.R @ _about_z(-pitch)
-        about = np.where((pitch > 0)[..., None], self.ball, self.heel)
-        local = np.einsum("sji,nsj->nsi", self.R, self.heel - about)
-        origin = about + np.einsum("nsij,nsj->nsi", R, local)
-        return R, np.asarray(origin + shift)
-
-
-def _turns(angle: Array) -> Array:
-    c, s = np.cos(angle), np.sin(angle)
-    zero, one = np.zeros_like(c), np.ones_like(c)
-    return np.stack([c, zero, s, zero, one, zero, -s, zero, c], -1).reshape(*c.shape, 3, 3)
-
-
-def _about_z(angle: Array) -> Array:
-    c, s = np.cos(angle), np.sin(angle)
-    zero, one = np.zeros_like(c), np.ones_like(c)
-    return np.stack([c, -s, zero, s, c, zero, zero, zero, one], -1).reshape(*c.shape, 3, 3)
-
-
+LATERAL = ("lumbar_bending", "L5_S1_Lat_Bending")
+TWISTING = ("lumbar_rotation", "L5_S1_axial_rotation")
+UPRIGHT = 0.85
+"""Share of the pelvis' list that the lumbar spine takes back."""
 ARM = ("arm_flex", "arm_add", "arm_rot", "elbow_flex", "pro_sup")
 ArmStyle = tuple[tuple[float, ...], tuple[float, ...]]
 """Angles at rest and at the deepest point, degrees."""
@@ -144,16 +70,17 @@ class Movement(ABC):
     """Stretches of v between stops."""
     deepest = 1.0
     """The v at which aims and faults are read."""
+    per_phase = PER_PHASE
     closed = True
     """Whether the path ends where it began."""
 
     def __init__(
         self, planter: Planter, lot: ProceduralLot, rng: np.random.Generator, attempt: int = 0
     ) -> None:
-        """Draws the movement; each further attempt stands wider and collapses less, so that legs keep apart."""
+        """Draws the movement; each further attempt asks for less, so that legs keep apart and reach."""
         self.planter, self.attempt = planter, attempt
         self.asked = draw(lot, rng)
-        for name, factor in WIDER.items():
+        for name, factor in EASIER.items():
             if name in self.asked and (name != "valgus" or self.asked[name] > 0):
                 self.asked[name] *= factor**attempt
         self.manner: dict[str, float] = {}
@@ -201,7 +128,7 @@ class Movement(ABC):
     def nodes(self) -> Array:
         """The v (n,) that are solved."""
         first, last = self.parts[0][0], self.parts[-1][1]
-        return np.linspace(first, last, round((last - first) * PER_PHASE) + 1)
+        return np.linspace(first, last, round((last - first) * self.per_phase) + 1)
 
     def path(self) -> tuple[Array, dict[str, float]]:
         """Solves every node (n, c) and says what was reached.
@@ -216,11 +143,26 @@ class Movement(ABC):
         v = self.nodes[:-1] if self.closed else self.nodes
         goal = self.goal(v, aims)
         plain = self.planter.solve(goal)
-        q = self._collapsed(plain, goal, v)
+        q = self.finish(self._collapsed(plain, goal, v))
         at = int(np.argmin(np.abs(v - self.deepest)))
         reached = {f"reached_{n}": value for n, value in self.measure(q[at]).items()}
         reached |= self._frontal(q[at], plain[at])
         return (np.concatenate([q, q[:1]]) if self.closed else q), reached
+
+    def finish(self, q: Array) -> Array:
+        """Returns solved poses (n, c) with what follows from them; nothing here."""
+        return q
+
+    def upright(self, q: Array) -> Array:
+        """Returns poses (n, c) whose trunk stays upright over a pelvis that lists and turns."""
+        done = q.copy()
+        for names, root, share in (
+            (LATERAL, "pelvis_list", UPRIGHT),
+            (TWISTING, "pelvis_rotation", UPRIGHT / 2),
+        ):
+            for name in names:
+                self.planter.put(done, name, -share * q[:, self.planter.coordinate[root]])
+        return done
 
     def _collapsed(self, plain: Array, goal: Goal, v: Array) -> Array:
         """Adds the frontal fault to a path: the knees go inwards, the feet give for it."""
@@ -275,7 +217,7 @@ class Movement(ABC):
         names = [n for n in ("pelvis_tilt", self.planter.lumbar) if n]
         wishes = [Wish(dict.fromkeys(names, -1.0), lean, weight)]
         if self.planter.lumbar:
-            wishes.append(Wish({self.planter.lumbar: -1.0}, lumbar, weight / 3))
+            wishes.append(Wish({self.planter.lumbar: -1.0}, lumbar, weight / 4))
         return wishes
 
     def tail(self, q: Array, lean: Array, pitch: Array) -> None:

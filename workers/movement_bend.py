@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.movement import ArmStyle, Feet, Movement, Rest, along, walk
-from workers.planting import SIDES, Goal, Wish
+from workers.family import SIDES
+from workers.movement import ArmStyle, Movement
+from workers.phases import Feet, Rest, along, over_forefoot, walk
+from workers.planting import Goal, Wish
 
 Array = NDArray[np.float64]
 ARM_STYLES: dict[str, ArmStyle] = {
@@ -71,11 +73,11 @@ class Bend(Movement):
 
     def pitch(self, u: Array) -> Array:
         """Returns how far the heels are up (n, s), rad."""
-        return np.radians(self.asked.get("heel_lift", 0.0)) * np.stack([u, u], 1) ** 2
+        return np.asarray(np.radians(self.asked.get("heel_lift", 0.0)) * np.stack([u, u], 1) ** 2)
 
     def balance(self, u: Array) -> Array:
         """Returns where the centre of mass is wanted, from ankle (0) to ball (1)."""
-        return np.full(len(u), self.manner["balance"])
+        return over_forefoot(self.manner["balance"], self.pitch(u).min(axis=1))
 
     def knee_difference(self, u: Array) -> Array:
         """Returns how much more the right knee bends (n,), rad."""
@@ -88,7 +90,7 @@ class Bend(Movement):
     def goal(self, v: Array, aims: dict[str, float]) -> Goal:
         """Returns knees, trunk and balance at v (n,) over feet that stay."""
         manner, u = self.manner, along(v, (0.0, 1.0, 0.0))
-        knee = along(v, np.radians([manner["stand_knee"], aims["depth"], manner["stand_knee"]]))
+        knee = np.radians(manner["stand_knee"] + (aims["depth"] - manner["stand_knee"]) * u)
         lean = np.radians(1.0 + (aims["trunk_lean"] - 1.0) * u)
         lean = lean + np.radians(manner["ascent_lean"]) * np.sin(np.pi * np.maximum(v - 1, 0)) ** 2
         pitch = self.pitch(u)
@@ -142,6 +144,10 @@ class Bend(Movement):
                         q, f"arm_flex_{side}", q[:, i] + sign * np.radians(CROSSED_LIFT)
                     )
 
+    def finish(self, q: Array) -> Array:
+        """Keeps the trunk upright over an asymmetric pelvis."""
+        return self.upright(q)
+
     def timing(self) -> tuple[Array, Array]:
         """Returns times and v: a rest, down, perhaps a pause, up, a rest."""
         manner, tempo = self.manner, self.asked["tempo"]
@@ -186,10 +192,6 @@ class Hinge(Bend):
         """Adds the rounding of the back."""
         return super().measure(q) | _rounding(self, q, "rounding")
 
-    def balance(self, u: Array) -> Array:
-        """Returns a centre of mass that stays over the middle of the foot."""
-        return np.full(len(u), self.manner["balance"])
-
 
 class CalfRaise(Bend):
     """Both heels up."""
@@ -210,10 +212,6 @@ class CalfRaise(Bend):
     def knee_difference(self, u: Array) -> Array:
         """Returns none: asymmetry is of the heels."""
         return np.zeros(len(u))
-
-    def balance(self, u: Array) -> Array:
-        """Returns a centre of mass that moves over the balls as the heels leave the floor."""
-        return np.asarray(self.manner["balance"] + (0.95 - self.manner["balance"]) * u)
 
     def measure(self, q: Array) -> dict[str, float]:
         """Adds the pitch of the feet."""

@@ -3,8 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.movement import ArmStyle, Feet, Movement, Rest, along, walk
-from workers.planting import SIDES, Goal, Wish
+from workers.family import SIDES
+from workers.movement import ArmStyle, Movement
+from workers.phases import Feet, Rest, along, walk
+from workers.planting import Goal, Wish
 
 Array = NDArray[np.float64]
 ARMS: dict[str, ArmStyle] = {
@@ -130,6 +132,10 @@ class SitToStand(Movement):
             put(q, f"ankle_angle_{side}", 0.15 * bend)
             put(q, f"hip_flexion_{side}", 0.85 * bend + 0.5 * lean)
         return q
+
+    def finish(self, q: Array) -> Array:
+        """Keeps the trunk upright over an asymmetric pelvis."""
+        return self.upright(q)
 
     def timing(self) -> tuple[Array, Array]:
         """Returns times and v: up, a pause, down."""

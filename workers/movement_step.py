@@ -3,8 +3,10 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.movement import ArmStyle, Feet, Movement, Rest, along, walk
-from workers.planting import SIDES, SIGNS, Goal, Wish
+from workers.family import SIDES, SIGNS
+from workers.movement import LATERAL, ArmStyle, Movement
+from workers.phases import Feet, Rest, along, over_forefoot, walk
+from workers.planting import Goal, Wish
 
 Array = NDArray[np.float64]
 ARMS: dict[str, ArmStyle] = {
@@ -15,7 +17,6 @@ ARMS: dict[str, ArmStyle] = {
 }
 FREE_FULL = 75.0
 """Depth at which the free leg is up all the way."""
-LATERAL = ("lumbar_bending", "L5_S1_Lat_Bending")
 FREE_LEG = {
     "behind": ((8.0, 55.0), (12.0, 92.0)),
     "front": ((32.0, 42.0), (80.0, 28.0)),
@@ -129,9 +130,8 @@ class SingleLegSquat(OneSided):
         hold = np.zeros((len(v), 2, 2))
         hold[:, s] = 1.0
         foot = self.feet.ball[s] - self.feet.ankle[s]
-        com = np.tile(
-            (self.feet.ankle[s] + (manner["balance"] + 0.1 * u[:, None]) * foot)[:, [0, 2]], 1
-        )
+        place = over_forefoot(manner["balance"], pitch[:, s])
+        com = (self.feet.ankle[s] + place[:, None] * foot)[:, [0, 2]]
         (thigh0, knee0), (thigh1, knee1) = FREE_LEG[self.style["free_leg"]]
         thigh1 = thigh0 + (thigh1 - thigh0) * min(1.0, self.asked["depth"] / FREE_FULL)
         thigh, free = (
@@ -172,6 +172,7 @@ class Lunge(OneSided):
 
     kind = "lunge"
     deepest = 2.0
+    per_phase = 16
 
     def set_up(self, rng: np.random.Generator) -> None:
         """Draws split squat or forward lunge and stands the feet one before the other."""
@@ -211,12 +212,14 @@ class Lunge(OneSided):
         pitch = np.zeros((len(v), 2))
         pitch[:, 1 - self.lead] = np.radians(along(v, (0.0, 0.45 * rear, rear, 0.45 * rear, 0.0)))
         shift = np.zeros((len(v), 2, 3))
-        shift[:, self.lead, 0] = -self.step * out
-        shift[:, self.lead, 1] = 0.1 * self.leg * np.sin(np.pi * out) ** 2
+        # It goes straight up and comes straight down, so that it never slides.
+        ahead = along(v, (1.0, 1.0, 0.0, 0.0, 1.0, 1.0), (0.0, 0.1, 0.88, 3.12, 3.9, 4.0))
+        shift[:, self.lead, 0] = -self.step * ahead
+        shift[:, self.lead, 1] = 0.1 * self.leg * np.sin(np.pi * out)
         return pitch, *self.feet.pitched(pitch, shift)
 
     def _com(self, v: Array) -> Array:
-        """Returns where the centre of mass is wanted (n, 2): with the feet, and over the rear one while it stands alone."""
+        """Returns where the centre of mass is wanted (n, 2): near the rear foot while that stands alone."""
         front, rear = self.feet.ankle[self.lead], self.feet.ball[1 - self.lead]
         home = self.feet.ankle[1 - self.lead][0] + 0.4 * (rear - self.feet.ankle[1 - self.lead])[0]
         deep = rear[0] + self.manner["forward_share"] * (front - rear)[0]
@@ -240,22 +243,22 @@ class Lunge(OneSided):
         self.planter.put(q, f"knee_angle_{other}", 0.9 * knee)
         self.tail(q, lean, pitch)
         self.arms(q, u, ARMS[self.style["arms"]])
-        standing = (v >= 1.0) & (v <= 3.0)
-        shift = self.asked["hip_shift"] / 100 * SIGNS[self.lead] * u
+        both = along(v, (0.0, 0.0, 1.0, 1.0, 0.0, 0.0), (0.0, 0.35, 1.0, 3.0, 3.65, 4.0))
+        com, shift = self._com(v), self.asked["hip_shift"] / 100 * SIGNS[self.lead] * u
         wishes = [
-            Wish({f"knee_angle_{side}": 1.0}, knee, np.where(standing, 100.0, 1.0)),
+            Wish({f"knee_angle_{side}": 1.0}, knee, 1.0 + 99.0 * both**2),
             # In the swing the leg that stands alone says how high the pelvis is.
-            Wish({f"knee_angle_{other}": 1.0}, np.radians(12.0), np.where(standing, 0.0, 60.0)),
-            Wish({"pelvis_tz": 1.0}, shift, np.where(standing, 100.0, 0.0)),
+            Wish({f"knee_angle_{other}": 1.0}, np.radians(12.0), 15.0 * (1.0 - both) ** 2),
+            Wish({"pelvis_tz": 1.0}, shift + com[:, 1], 100.0),
             Wish({"pelvis_rotation": 1.0}, 0.0, 30.0),
             Wish({"pelvis_list": 1.0}, 0.0, 30.0),
-            *self.lean_wishes(lean, manner["lumbar_share"] * lean),
+            *self.lean_wishes(lean, manner["lumbar_share"] * lean, 20.0),
         ]
         return Goal(
             **{"q": q, "R": R, "origin": origin},
             hold=np.ones((len(v), 2, 2)),
             give=np.zeros((len(v), 2)),
             wishes=wishes,
-            com=self._com(v),
-            com_weight=np.stack([np.full(len(v), 50.0), np.where(standing, 0.0, 50.0)], axis=1),
+            com=com,
+            com_weight=np.stack([30.0 - 22.0 * both, np.zeros(len(v))], axis=1),
         )

@@ -17,6 +17,7 @@ from schemas.recipes import (
     SquatLot,
 )
 from workers.body import Body
+from workers.family import model_limits
 from workers.figure import ARM_BOUND_M, LEG_BOUND_M, Figure
 from workers.gait import Gait
 from workers.motions import Motion
@@ -25,7 +26,8 @@ from workers.movement_bend import CalfRaise, Hinge, Squat
 from workers.movement_sit import SitToStand
 from workers.movement_step import Lunge, SingleLegSquat
 from workers.osim import OsimModel
-from workers.planting import Planter, model_limits
+from workers.phases import RATE_HZ
+from workers.planting import Planter
 
 Array = NDArray[np.float64]
 KINDS: dict[type[ProceduralLot], type[Movement]] = {
@@ -37,7 +39,9 @@ KINDS: dict[type[ProceduralLot], type[Movement]] = {
     SingleLegSquatLot: SingleLegSquat,
     GaitLot: Gait,
 }
-TRIES = 4
+TRIES = 5
+FASTEST_DEG_S = 650.0
+"""Knees reach about 400 to 500 degrees/s in fast walking; what is faster than this jumped."""
 CHECKED = 6
 """One frame in so many is looked at for self-penetration."""
 WAYS_OUT = (
@@ -53,7 +57,7 @@ def perform(
     """Makes one repetition (of gait: two strides) at 60 Hz, facing +X, feet about x = z = 0.
 
     `Motion.parameters` holds what was asked, how it was done and what was reached. Where legs would go into each
-    other by more than the bound, the feet stand wider and a valgus gets smaller, and these are then the labels.
+    other by more than the bound, or could not keep up, less is asked for (`EASIER`), and that is then the label.
 
     Raises:
         InputError: the model lacks a coordinate or body that the movement needs.
@@ -63,10 +67,17 @@ def perform(
     motion = _attempt(planter, lot, copy.deepcopy(rng), 0)
     for attempt in range(1, TRIES + 1):
         legs, _ = figure.depths(planter.kinematics.pose(motion.q[::CHECKED]))
-        if legs.max() <= LEG_BOUND_M:
+        if legs.max() <= LEG_BOUND_M and _fastest(motion, planter) <= FASTEST_DEG_S:
             break
         motion = _attempt(planter, lot, copy.deepcopy(rng), attempt)
     return _arms_out(motion, planter, figure)
+
+
+def _fastest(motion: Motion, planter: Planter) -> float:
+    """Returns the highest speed of a leg's or the trunk's angle, degrees/s: what jumps was not found."""
+    turning = [i for i in planter.columns if planter.spec.coordinates[i].kind == "rotational"]
+    steps = np.abs(np.diff(motion.q[:, turning], axis=0)).max()
+    return float(np.degrees(steps) * RATE_HZ)
 
 
 def _attempt(

@@ -3,8 +3,11 @@
 Dims: c = coordinate, b = body, j = joint, m = marker. Units m and rad; OpenSim's ground frame (Y up, X forward).
 """
 
+import os
 import re
+import sys
 import tempfile
+import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -400,6 +403,24 @@ def inverse_kinematics(osim: bytes, markers: bytes, names: Sequence[str]) -> byt
         return (folder / "out.mot").read_bytes()
 
 
+_OUTPUT = threading.Lock()
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Keeps what OpenSim's tools print of a model, whatever its logger says, out of the program's own output."""
+    with _OUTPUT:
+        sys.stdout.flush()
+        kept = os.dup(1)
+        try:
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), 1)
+            yield
+        finally:
+            os.dup2(kept, 1)
+            os.close(kept)
+
+
 @contextmanager
 def _task_folder(osim: bytes, markers: bytes) -> Iterator[tuple[Any, Path]]:
     """Lends a model without forces and a private folder with its markers; says whose fault a failure is."""
@@ -408,7 +429,8 @@ def _task_folder(osim: bytes, markers: bytes) -> Iterator[tuple[Any, Path]]:
         (folder / "markers.trc").write_bytes(markers)
         model = _load(osim)[0]
         try:
-            yield model, folder
+            with _silent():
+                yield model, folder
         except (RuntimeError, OSError) as error:
             raise InputError(
                 ".trc",

@@ -63,10 +63,11 @@ def perform(
     """Returns what a subject does: a movement made up, recorded, or poses drawn at random."""
     if isinstance(lot, RandomLot):
         q = random_stances.stances(lot, model, rng, body)
-        about = {"name": name, "kind": "random"}
-        rejects = _penetrating(q, model, body)
         return Performance(
-            description=about, times=np.arange(float(lot.frames)), q=q, rejects=rejects
+            description={"name": name, "kind": "random"},
+            times=np.arange(float(lot.frames)),
+            q=q,
+            rejects=_penetrating(q, model, body),
         )
     motion, kind, mask = _motion(lot, name, sources, model, rng, body)
     times = _times(lot, motion, rng)
@@ -80,12 +81,15 @@ def perform(
     if known is not None:
         for frame in np.flatnonzero(~known.any(axis=1)):
             rejects[int(frame)] = SampleRejected("all_masked", "no landmark is where it should be")
-    about = {"name": name, "kind": kind, "parameters": motion.parameters}
+    about: dict[str, Any] = {"name": name, "kind": kind, "parameters": motion.parameters}
     about |= {"rows_left_out": len(motion.rejected), "filled": list(motion.filled)}
     return Performance(
-        **{"description": about, "times": times, "q": q, "motion": motion},
+        description=about,
+        times=times,
+        q=q,
         rejects=rejects,
         q_mask=known,
+        motion=motion,
     )
 
 

@@ -11,45 +11,33 @@ knees' frontal angle) give way softly where limits leave no room. All nodes are 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.errors import InputError
-from schemas.skeleton import SkeletonSpec
 from workers.bounded import bounded_steps
+from workers.family import (
+    LEG,
+    LUMBAR,
+    ROOT,
+    SIDES,
+    SIGNS,
+    check,
+    mass_shares,
+    natural_limits,
+    rotations,
+)
 from workers.kinematics import Kinematics, Posed
 from workers.osim import OsimModel
 
 Array = NDArray[np.float64]
-SIDES = (("r", 1.0), ("l", -1.0))
-"""And the sign of Z on that side."""
-SIGNS = np.array([sign for _, sign in SIDES])
-ROOT = ("pelvis_tx", "pelvis_ty", "pelvis_tz", "pelvis_tilt", "pelvis_list", "pelvis_rotation")
-LEG = ("hip_flexion", "hip_adduction", "hip_rotation", "knee_angle", "ankle_angle")
-LUMBAR = ("lumbar_extension", "L5_S1_Flex_Ext")
-NATURAL = {
-    "ankle_angle": (-45.0, 45.0),
-    "pelvis_tilt": (-75.0, 30.0),
-    "subtalar_angle": (-20.0, 20.0),
-} | dict.fromkeys(LUMBAR, (-50.0, 15.0))
-"""Degrees: what people reach where models allow more."""
-SEGMENTS = (
-    *(
-        ("femur", "tibia", 0.145, 0.39),
-        ("tibia", "talus", 0.045, 0.44),
-        ("talus", "toes", 0.013, 0.4),
-    ),
-    *(("humerus", "ulna", 0.026, 0.57), ("ulna", "hand", 0.021, 0.57)),
-)
-"""From joint, to joint, share of body mass of one side, place along it (de Leva 1996, men and women averaged)."""
-TRUNK = ((0.43, 0.56), (0.07, 1.45))
-"""Trunk, head: share of body mass, place on the line from the hips' midpoint to the shoulders'."""
-FOOT_WEIGHT = 1e4
-SLIP_M, ROLL_DEG = 0.0042, 9.0
+FOOT_WEIGHT = 3e3
+SLIP_M, ROLL_DEG = 0.0027, 8.0
 """How far a planted foot gives: what its heel and ball may move by turning, and the roll of a foot that pronates or
-supinates (rearfoot eversion in squats reaches 8 to 10 degrees)."""
+supinates (rearfoot eversion in squats reaches 8 degrees and more)."""
+PIVOT = 1.4
+"""Where a foot turns, in half feet before the heel: the ball also moves when the foot rolls, the heel does not."""
 GIVE_WEIGHT = 2.0
 """Against giving; one radian of it costs as much as a wish of this weight missed by one."""
 DAMPING = 1e-3
@@ -57,8 +45,10 @@ MARGIN = np.radians(1.5)
 """Unknowns stay this far inside their limits, so that a curve through solved poses does not leave them."""
 MAX_TURN = 0.35
 """Largest change of an unknown in one iteration."""
-MAX_ITERATIONS, CLOSE, SETTLED, GIVE_UP = 30, 2e-5, 1e-4, 1e7
-BOLD = 8
+MAX_ITERATIONS, CLOSE, SETTLED, GIVE_UP = 25, 2e-5, 1e-6, 1e7
+RETRIES, WORSE, LOST = 6, 1.5, 1.0
+"""A node that costs more than so many times its neighbour, and this, is tried again."""
+BOLD = 6
 """First iterations, whose steps all count: going along the feet's stiff conditions first makes things worse."""
 
 
@@ -119,7 +109,7 @@ class Planter:
         self.kinematics = Kinematics(model)
         self.coordinate = {name: i for i, name in enumerate(self.spec.coordinate_names)}
         self.body = {name: i for i, name in enumerate(self.spec.body_names)}
-        self.low, self.high = _limits(self.spec)
+        self.low, self.high = natural_limits(self.spec)
         self.lumbar = next((n for n in LUMBAR if self.movable(n)), None)
         stems = [s for s in (*LEG, "subtalar_angle") if self.movable(f"{s}_r", f"{s}_l")]
         names = [*ROOT, *([self.lumbar] if self.lumbar else [])]
@@ -128,7 +118,7 @@ class Planter:
         self._of_axis = (self.kinematics.axis_coordinate[:, None] == self.columns).astype(float)
         self._calcanei = np.array([self.body["calcn_r"], self.body["calcn_l"]])
         self._on = np.concatenate([np.arange(len(self.spec.joints)), self._calcanei])
-        self.mass = _mass(self.spec)
+        self.mass = mass_shares(self.spec)
         standing = self.kinematics.pose(self.spec.default_pose())
         heels = standing.T_ground_from_body[0, :, :3, 3][self._calcanei]
         balls = self.joints(standing, "toes")[0]
@@ -181,12 +171,36 @@ class Planter:
         return np.asarray(SIGNS * np.sum(np.arcsin(slopes), axis=0))
 
     def solve(self, goal: Goal) -> Array:
-        """Finds the path (n, c) near goal.q by damped Gauss-Newton steps that end at the limits.
+        """Finds the path (n, c) near goal.q.
+
+        A node that ends worse than its neighbours is tried again from their poses, which spreads what was found from
+        node to node.
+        """
+        x, cost = self._search(goal, self._begin(goal))
+        for _ in range(RETRIES if len(x) > 2 else 0):
+            moved = False
+            for step in (-1, 1):
+                near = np.flatnonzero(cost > WORSE * np.roll(cost, -step) + LOST)
+                if len(near):
+                    again, found = self._search(_rows(goal, near), x[(near + step) % len(x)])
+                    better = found < cost[near] - LOST / 2
+                    x[near[better]], cost[near[better]] = again[better], found[better]
+                    moved |= bool(better.any())
+            if not moved:
+                break
+        return self._posed(goal.q, x)
+
+    def _begin(self, goal: Goal) -> Array:
+        """Returns the unknowns (n, k + 4) of goal.q."""
+        return np.hstack([goal.q[:, self.columns], np.zeros((len(goal.q), 4))])
+
+    def _search(self, goal: Goal, start: Array) -> tuple[Array, Array]:
+        """Returns the unknowns (n, k + 4) after damped Gauss-Newton steps that end at the limits, and the cost.
 
         The damping of a node rises where a step made things worse (Levenberg and Marquardt); that step is undone.
         """
         bottom, top = self._box(goal)
-        x = np.clip(np.hstack([goal.q[:, self.columns], np.zeros((len(goal.q), 4))]), bottom, top)
+        x = np.clip(start, bottom, top)
         J, residual = self._conditions(x, goal)
         cost, damping = np.square(residual).sum(axis=1), np.full(len(x), DAMPING)
         going = np.arange(len(x))
@@ -212,7 +226,7 @@ class Planter:
             going = going[(size > CLOSE) & (damping[going] < GIVE_UP) & ~settled]
             if not len(going):
                 break
-        return self._posed(goal.q, x)
+        return x, cost
 
     def _box(self, goal: Goal) -> tuple[Array, Array]:
         """Returns the unknowns' limits (n, k + 4): coordinates, then what feet give."""
@@ -227,6 +241,11 @@ class Planter:
         posed[:, self.columns] = x[:, :-4]
         return posed
 
+    def _by_unknown(self, rates: Array) -> Array:
+        """Returns rates by unknown coordinate (n, k, p, 3) from those by axis (n, e, p, 3)."""
+        summed = self._of_axis.T @ rates.reshape(*rates.shape[:2], -1)
+        return np.asarray(summed.reshape(len(rates), -1, *rates.shape[2:]))
+
     def _conditions(self, x: Array, goal: Goal) -> tuple[Array, Array]:
         """Returns J (n, m, k + 4) and the residuals (n, m) of all that is wanted at x (n, k + 4)."""
         q, give = self._posed(goal.q, x), x[:, -4:]
@@ -234,7 +253,7 @@ class Planter:
         heels = posed.T_ground_from_body[..., :3, 3][:, self._calcanei]
         points = np.concatenate([posed.joint_centres, heels], axis=1)
         by_axis = self.kinematics.point_rates(posed, points, self._on)
-        state = _State(posed, points, np.einsum("nepx,ek->nkpx", by_axis, self._of_axis))
+        state = _State(posed, points, self._by_unknown(by_axis))
         parts = [
             self._feet(state, give, goal),
             self._linear(q, goal.wishes),
@@ -258,7 +277,7 @@ class Planter:
     def _feet(self, state: _State, give: Array, goal: Goal) -> tuple[Array, Array]:
         """Returns the conditions of both feet: place and direction."""
         turn = self.kinematics.turn_rates(state.posed, self._calcanei)
-        turn = np.einsum("nesx,ek->nksx", turn, self._of_axis)
+        turn = self._by_unknown(turn)
         R, origin, axes, levers = _given(goal, give, self.half_foot)
         T = state.posed.T_ground_from_body[:, self._calcanei]
         error = T[..., :3, :3] @ np.swapaxes(R, -1, -2)
@@ -330,7 +349,7 @@ def _rows(goal: Goal, rows: NDArray[np.intp]) -> Goal:
 
     wishes = [Wish(w.factors, pick(w.value), pick(w.weight)) for w in goal.wishes]
     places = ("com", "com_weight", "hips", "hips_weight", "frontal", "frontal_weight")
-    picked = {name: pick(getattr(goal, name)) for name in places}
+    picked: dict[str, Any] = {name: pick(getattr(goal, name)) for name in places}
     feet = {name: getattr(goal, name)[rows] for name in ("q", "R", "origin", "hold", "give")}
     return Goal(wishes=wishes, **picked, **feet)
 
@@ -345,74 +364,16 @@ def _given(goal: Goal, give: Array, half_foot: float) -> tuple[Array, Array, Arr
     """Returns the calcanei's R and origin (n, s, …) for what the feet gave (n, 4), and what more of it would change.
 
     A foot turns inwards about the vertical and rolls inwards about its own length, both about a point on the sole
-    below its middle. Axes and levers: (n, s, 2, 3).
+    nearer to its ball than to its heel. Axes and levers: (n, s, 2, 3).
     """
     turn, roll = np.moveaxis(give.reshape(-1, 2, 2), -1, 0)
     up = np.broadcast_to(np.array([0.0, 1.0, 0.0]), (*turn.shape, 3))
     ahead = goal.R[..., :, 0] * np.array([1.0, 0.0, 1.0])
     ahead = ahead / np.linalg.norm(ahead, axis=-1, keepdims=True)
     axes = np.stack([SIGNS[:, None] * up, -SIGNS[:, None] * ahead], axis=2)
-    Q = _rotations(axes[:, :, 0], turn) @ _rotations(axes[:, :, 1], roll)
-    pivot = goal.origin + half_foot * ahead
+    Q = rotations(axes[:, :, 0], turn) @ rotations(axes[:, :, 1], roll)
+    pivot = goal.origin + PIVOT * half_foot * ahead
     pivot[..., 1] = goal.origin[..., 1]
     origin = pivot + (Q @ (goal.origin - pivot)[..., None])[..., 0]
     levers = np.cross(axes, (origin - pivot)[:, :, None])
     return Q @ goal.R, origin, axes, levers
-
-
-def _rotations(axis: Array, angle: Array) -> Array:
-    """Returns rotations (…, 3, 3) by angles (…) about unit axes (…, 3)."""
-    x, y, z = np.moveaxis(axis, -1, 0)
-    zero = np.zeros_like(x)
-    K = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(*x.shape, 3, 3)
-    c, s = np.cos(angle)[..., None, None], np.sin(angle)[..., None, None]
-    return np.asarray(np.eye(3) + s * K + (1.0 - c) * (K @ K))
-
-
-def check(spec: SkeletonSpec) -> None:
-    """Refuses a skeleton that lacks what planted feet need.
-
-    Raises:
-        InputError: names what it lacks.
-    """
-    coordinates = [*ROOT, *(f"{stem}_{side}" for stem in LEG for side in "rl")]
-    bodies = {f"{n}_{side}" for segment in SEGMENTS for n in segment[:2] for side in "rl"}
-    lacking = [n for n in coordinates if n not in spec.coordinate_names]
-    lacking += sorted((bodies | {"calcn_r", "calcn_l"}) - set(spec.body_names))
-    if lacking:
-        raise InputError(
-            "model",
-            f"has no {', '.join(lacking)}, so no motion with planted feet can be made for it",
-            "Use a model with the names of the Rajagopal/LaiUhlrich family, a recorded motion, or random poses with "
-            "`grounded: 0`",
-        )
-
-
-def model_limits(spec: SkeletonSpec) -> tuple[Array, Array]:
-    """Returns every coordinate's lower and upper limit (c,), (c,)."""
-    lower = np.array([c.lower for c in spec.coordinates])
-    return lower, np.array([c.upper for c in spec.coordinates])
-
-
-def _limits(spec: SkeletonSpec) -> tuple[Array, Array]:
-    """Returns the limits (c,), (c,): the model's, narrowed to what people reach."""
-    low, high = model_limits(spec)
-    for i, name in enumerate(spec.coordinate_names):
-        for stem in (s for s in NATURAL if name.startswith(s)):
-            natural = np.radians(NATURAL[stem])
-            low[i], high[i] = max(low[i], natural[0]), min(high[i], natural[1])
-    return low, high
-
-
-def _mass(spec: SkeletonSpec) -> Array:
-    """Returns m (b,): m @ joint centres is the centre of mass."""
-    m = np.zeros(len(spec.body_names))
-    index = {name: i for i, name in enumerate(spec.body_names)}
-    for side, _ in SIDES:
-        for start, end, mass, place in SEGMENTS:
-            m[index[f"{start}_{side}"]] += mass * (1 - place)
-            m[index[f"{end}_{side}"]] += mass * place
-        for mass, place in TRUNK:
-            m[index[f"femur_{side}"]] += mass * (1 - place) / 2
-            m[index[f"humerus_{side}"]] += mass * place / 2
-    return np.asarray(m / m.sum())

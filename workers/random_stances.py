@@ -1,4 +1,4 @@
-"""Random poses for coverage that a body can hold: limbs out of each other, a share of them with both feet flat and balanced.
+"""Random poses that a body can hold: limbs out of each other, a share of them balanced on both feet.
 
 Dims: n = pose, c = coordinate, s = side. rad and m; ground frame.
 """
@@ -8,12 +8,13 @@ from numpy.typing import NDArray
 
 from schemas.recipes import RandomLot
 from workers.body import Body
+from workers.family import LEG, ROOT, SIDES, model_limits
 from workers.figure import Figure
 from workers.kinematics import Kinematics
 from workers.motions import random_poses
-from workers.movement import Feet
 from workers.osim import OsimModel
-from workers.planting import LEG, ROOT, SIDES, Goal, Planter, Wish, model_limits
+from workers.phases import Feet
+from workers.planting import Goal, Planter, Wish
 
 Array = NDArray[np.float64]
 ROUNDS = 12

@@ -5,7 +5,7 @@ Nothing depends on which other samples share the shard: the randomness of a fram
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,8 +28,10 @@ from workers import (
     outfits,
     performance,
     render,
+    seat,
     stage,
     streaks,
+    surfaces,
     wardrobe,
 )
 from workers.kinematics import Kinematics
@@ -114,6 +116,7 @@ class _Person:
     body: body.Body
     outfit: outfits.Outfit
     model: osim.OsimModel
+    seat: surfaces.Surface | None = None
 
     def surface(self, pose: osim.Pose) -> NDArray[np.float32]:
         """Returns all points (p, 3) of the dressed person in the ground frame."""
@@ -144,6 +147,10 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         return
     on_floor = q.copy()
     on_floor[usable] = performance.on_floor(q[usable], shard.spec, person, lot)
+    if seat.sits(played.motion) and played.motion is not None:
+        moved = on_floor[usable[0]] - q[usable[0]]
+        rng = generator(seed, "seat", key.lot, subject)
+        person = replace(person, seat=_seat(person, played.motion.q[0] + moved, rng))
     constant = {
         "group_id": subject,
         "motion_id": len(shard.tables["motions"]) - 1,
@@ -217,6 +224,15 @@ def _drifts(
     return dict(zip(usable, np.asarray(drift), strict=True))
 
 
+def _seat(
+    person: _Person, seated: NDArray[np.float64], rng: np.random.Generator
+) -> surfaces.Surface:
+    """Returns the chair under a person in the pose (c,)."""
+    pose, names = person.model.pose(seated), person.model.spec.body_names
+    hips = pose.joint_centres[[names.index("femur_r"), names.index("femur_l")]].mean(axis=0)
+    return seat.seat_under(person.surface(pose), hips, rng)
+
+
 def _facing(spec: SkeletonSpec, pose: osim.Pose) -> NDArray[np.float64]:
     """Returns the person's front as a unit vector (x, z) on the floor."""
     root = pose.T_ground_from_body[spec.body_names.index(spec.root_body)]
@@ -277,7 +293,7 @@ def _frame(
         worn = person.outfit.surfaces(shown.skin, shown.pose, shown.look)
         vertices = np.concatenate([surface.vertices for surface in worn])
     picture = _renderer(recipe.image_px).render(
-        [*worn, *place.surfaces],
+        [*worn, *place.surfaces, *([person.seat] if person.seat else [])],
         view.K,
         view.T_cam_from_ground,
         place.light,
