@@ -9,7 +9,7 @@ from schemas import files
 from schemas.recipes import MotLot, RandomLot, SynthRecipe
 from schemas.shards import ShardKey, Split
 from schemas.skeleton import SkeletonSpec
-from workers import annotate, anny_data, motions, osim, photos
+from workers import annotate, anny_data, motions, osim, photos, selection
 
 log = logging.getLogger(__name__)
 _GOLDEN = 0.6180339887498949
@@ -45,6 +45,7 @@ def load(recipe: SynthRecipe) -> Sources:
     _warn_of_meshes(sources.osim, recipe.model)
     spec = spec_of(sources.osim)
     annotate.keypoint_joints(spec)
+    selection.check(recipe, spec)
     for name, lot in lots.items():
         motions.read_mot(sources.mots[name], lot.mot, spec)
     return sources
@@ -106,6 +107,8 @@ def settings(recipe: SynthRecipe, lot: str) -> dict[str, Any]:
     chosen = {k: whole[k] for k in ("seed", "people", "camera", "image_px", "jpeg_quality")}
     chosen["scene"] = {k: v for k, v in whole["scene"].items() if k != "backgrounds"}
     motion = recipe.motions[lot]
+    if recipe.targets and not motion.clip:
+        chosen["targets"] = whole["targets"]
     idle = {"subjects", "mot"}
     if not motion.clip or isinstance(motion, RandomLot):
         idle.add("fps")  # frames are not spaced by it
