@@ -109,8 +109,8 @@ def resolve(name: str, known: Iterable[str]) -> str:
     every = {*names, *(a for a, n in ALIASES.items() if n in names)}
     short = {n.rpartition(".")[2] for n in every}
     near = difflib.get_close_matches(name, sorted(every | short), n=4, cutoff=0.5)
-    advice = f"Did you mean {' or '.join(near)}?" if near else "`info` lists all of them"
-    raise InputError(name, "is no quantity of this dataset", advice.rstrip("."))
+    advice = f"Did you mean {' or '.join(near)}" if near else "`info` lists all of them"
+    raise InputError(name, "is no quantity of this dataset", advice)
 
 
 def needs(quantities: Iterable[Quantity]) -> tuple[str, ...]:

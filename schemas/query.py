@@ -23,7 +23,9 @@ from numpy.typing import NDArray
 
 from schemas.errors import InputError
 from schemas.quantities import Values, resolve
+from schemas.statistics import REST
 
+__all__ = ["REST", "Bounds", "BoundsOf", "Mask", "Query", "ValuesOf", "as_name", "parse"]
 Mask = NDArray[np.bool_]
 MAX_CHARACTERS, _MAX_DEPTH = 2000, 30
 _TOKEN = re.compile(
@@ -79,8 +81,9 @@ class Compare:
         found = values(self.quantity)
         if self.names is None:
             return np.asarray(np.isfinite(found) & _OPERATORS[self.op](found, self.value))
-        held = np.array([v in self.names for v in found], dtype=bool)
-        return held if self.op == "==" else ~held & (found != "")
+        texts = [as_name(v) for v in found]
+        held = np.array([t in self.names for t in texts], dtype=bool)
+        return held if self.op == "==" else ~held & np.array([t != "" for t in texts], dtype=bool)
 
     def judge(self, bounds: BoundsOf) -> Judgement:
         """Says from statistics alone whether any may match, and whether all do."""
@@ -108,6 +111,13 @@ class Compare:
     def quantities(self) -> frozenset[str]:
         """Returns the quantities that it is about."""
         return frozenset({self.quantity})
+
+
+def as_name(value: Any) -> str:
+    """Spells what stands where names are wanted: one motion's parameter may be a number where another's is a name."""
+    if isinstance(value, str):
+        return value
+    return f"{value:g}" if math.isfinite(value) else ""
 
 
 @dataclass(frozen=True, kw_only=True)
