@@ -86,7 +86,10 @@ def _svg(name: str, histogram: Histogram) -> Markup:
     foot = Markup('<line x1="0" x2="{}" y1="{}" y2="{}" class="axis"/></svg>')
     parts = [*_grid(histogram, base), *_bars(histogram, base)] if histogram.counts else []
     ends = (head.format(_WIDTH, _HEIGHT, name), foot.format(_WIDTH, base, base))
-    return Markup("").join([ends[0], *parts, ends[1]])
+    most = Markup('<text x="2" y="10" class="most">{:,}</text>').format(
+        max(histogram.counts or (0,))
+    )
+    return Markup("").join([ends[0], *parts, most, ends[1]])
 
 
 def _across(histogram: Histogram, value: float) -> float:
