@@ -1,5 +1,6 @@
 """A query means what Python would mean by it, statistics never rule out a match, and no text can do anything else."""
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ between = st.builds(
     ends,
     st.booleans(),
 )
-pair = st.just(("knee > hip", f"({{}} and v['knee'] > v['hip'])")).map(
+pair = st.just(("knee > hip", "({} and v['knee'] > v['hip'])")).map(
     lambda p: (p[0], p[1].format(f"{_known('knee')} and {_known('hip')}"))
 )
 among = st.builds(
@@ -80,7 +81,7 @@ queries = st.recursive(
 )
 number = st.integers(-30, 30).map(float) | st.just(float("nan")) | st.floats(-30, 30)
 sample = st.fixed_dictionaries(
-    {name: number for name in NUMBERS} | {"movement": st.sampled_from([*MOVES, ""])}
+    dict.fromkeys(NUMBERS, number) | {"movement": st.sampled_from([*MOVES, ""])}
 )
 samples = st.lists(sample, min_size=1, max_size=8)
 
@@ -196,10 +197,8 @@ def test_what_is_no_query_is_refused_in_one_paragraph(text: str, says: str) -> N
 
 @given(st.text(max_size=60) | st.text("()<>=!'\". knehipand0123456789-,", max_size=60))
 def test_any_text_is_a_query_or_refused(text: str) -> None:
-    try:
+    with contextlib.suppress(InputError):
         query.parse(text, NAMED)
-    except InputError:
-        pass
 
 
 def test_many_nots_are_no_deep_recursion() -> None:
