@@ -154,7 +154,7 @@ def test_a_dataset_without_a_sample_still_has_its_page(tmp_path: Path) -> None:
     page = Path(report.preview(str(tmp_path / "set"), str(tmp_path / "page.html"))).read_text()
     assert "The dataset holds no sample." in page
     assert "1 of 1 planned samples were not written" in page
-    assert "no values" in page
+    assert "No statistics are stored." in page
 
 
 def test_an_unreachable_dataset_and_an_unwritable_page_are_refused(
