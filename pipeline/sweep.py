@@ -4,7 +4,7 @@ What makes it safe beside builds, tags and other collections:
 
 - Only objects older than the grace period go, by the store's own clock.
 - Leases are read before commits, and both once more before each deletion: a build publishes before it gives its
-  lease back, so what it named is seen in the one or in the other.
+  lease back, so what it named is seen in the one or in the other. A build that begins meanwhile waits.
 - While any lease lives, only shards that no lease wants are swept: which manifests, skeletons and models the
   build will name is not known yet.
 - A commit goes before its manifest, that before its shards; of a shard, the root metadata goes first.
@@ -31,7 +31,7 @@ Kind = Literal["commit", "manifest", "shard", "skeleton", "model", "lease"]
 _MANIFEST = re.compile(r"manifests/([0-9a-f]{64})\.parquet")
 _SKELETON = re.compile(r"skeletons/([0-9a-f]{64})\.json")
 _MODEL = re.compile(r"models/([0-9a-f]{64})\.osim")
-_PASSING = re.compile(r"builds/[0-9a-f]{32}\.(?:json|now)")
+_PASSING = re.compile(r"builds/[0-9a-f]{32}\.(?:json|now|sweep)")
 
 
 class Doomed(NamedTuple):
@@ -157,7 +157,13 @@ def _choose(url: str, policy: Policy, now: datetime) -> tuple[list[Commit], list
     """Parts the commits into kept ones and those to drop."""
     listed = {found.path: found for found in Store(url).objects.listing("commits")}
     numbers = manifest.commit_numbers(url)
-    commits = [manifest.read_commit(url, number) for number in numbers]
+    commits = list(manifest.read_commits(url, numbers))
+    if torn := sorted({*numbers} - {commit.number for commit in commits}):
+        raise InputError(
+            f"{url}/{manifest.commit_path(torn[0])}",
+            "is cut short, so what it names is not known",
+            "Delete this object if no published state is missed, then run gc again",
+        )
     complete = [commit.number for commit in commits if commit.complete]
     if not complete or (policy.keep_last is None and policy.keep_days is None):
         return commits, []
@@ -176,22 +182,6 @@ def _choose(url: str, policy: Policy, now: datetime) -> tuple[list[Commit], list
         else:
             dropped.append(found)
     return kept, dropped
-
-
-def _with_unlisted(url: str, numbers: list[int]) -> list[int]:
-    """Adds commits that a listing lags behind with: the next numbers are asked for by name."""
-    found = list(numbers)
-    while _exists(url, manifest.commit_path(found[-1] + 1 if found else 0)):
-        found.append(found[-1] + 1 if found else 0)
-    return found
-
-
-def _exists(url: str, path: str) -> bool:
-    try:
-        Store(url).objects.get(path)
-    except FileNotFoundError:
-        return False
-    return True
 
 
 def _stray_shards(url: str, marks: _Marks, limit: datetime) -> tuple[list[Doomed], int]:
@@ -258,7 +248,7 @@ def _model_name(doomed: Doomed) -> str:
 
 def _dead_leases(url: str, marks: _Marks, limit: datetime) -> list[Doomed]:
     """Finds leases of builds that are no more, and probes of the clock that a crash left."""
-    alive = {lease.path for lease in marks.leases if lease.alive}
+    alive = {lease.path for lease in marks.leases if lease.alive} | leases.sweeps(url)
     return [
         Doomed("lease", found.path, found.size)
         for found in Store(url).objects.listing("builds")
@@ -285,11 +275,12 @@ def sweep(url: str, policy: Policy, found: Survey, progress: Progress | None = N
         InputError: the store failed, or a shard's folder is a link to elsewhere.
     """
     swept = Swept([], [])
-    watch = _Watch(url, policy, found)
-    for done, doomed in enumerate(found.doomed, start=1):
-        (swept.removed if watch.remove(doomed) else swept.spared).append(doomed)
-        if progress:
-            progress(done, len(found.doomed))
+    with leases.sweep(url):
+        watch = _Watch(url, policy, found)
+        for done, doomed in enumerate(found.doomed, start=1):
+            (swept.removed if watch.remove(doomed) else swept.spared).append(doomed)
+            if progress:
+                progress(done, len(found.doomed))
     return swept
 
 
@@ -304,8 +295,9 @@ class _Watch:
 
     def _look(self) -> _Marks:
         """Marks again where a lease or a commit has come or gone."""
-        builds = frozenset((f.path, f.modified) for f in self.store.listing("builds"))
-        newest = max(_with_unlisted(self.url, list(self._newest())), default=-1)
+        listed = self.store.listing("builds")
+        builds = frozenset((f.path, f.modified) for f in listed if f.path.endswith(".json"))
+        newest = max(manifest.following_commits(self.url, list(self._newest())), default=-1)
         if (builds, newest) != self.seen:
             now = self.found.older_than + self.policy.grace
             self.marks = _mark(self.url, self.policy, now)

@@ -3,6 +3,10 @@
 A lease is `builds/<random id>.json`. Its holder writes the same bytes over it every few minutes, so a write that
 comes late or twice changes nothing but the lease's age, and one that was swept by mistake comes back. Ages are
 differences of two times of the store's own clock; no client's clock takes part.
+
+A garbage collection shows itself as `builds/<random id>.sweep`, renewed likewise. It looks for leases after it has
+shown itself, a build looks for collections after it has its lease: one of the two sees the other. A collection spares
+what a lease wants; a build waits until no collection is under way.
 """
 
 import json
@@ -18,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from schemas import objects
+from schemas import objects, untrusted
 from schemas.errors import InputError
 from schemas.objects import Found, Objects
 
@@ -26,7 +30,12 @@ log = logging.getLogger(__name__)
 RENEW_SECONDS = 240.0
 DEAD_AFTER = timedelta(hours=1)
 """A lease that was not renewed for so long belongs to a build that is no more."""
+SWEEP_DEAD_AFTER = timedelta(minutes=5)
+"""A collection that was not renewed for so long was killed; builds wait no longer for it."""
 _LEASE = re.compile(r"builds/([0-9a-f]{32})\.json")
+_SWEEP = re.compile(r"builds/([0-9a-f]{32})\.sweep")
+_SWEEP_RENEW_SECONDS = 60.0
+_POLL_SECONDS = 1.0
 _FAREWELL_SECONDS = 200.0
 _LISTED_TRIES = 10
 
@@ -54,7 +63,8 @@ def hold(
 ) -> Iterator[None]:
     """Says that these shards are wanted for as long as the block runs. Enter it before looking what exists.
 
-    A store that fails while the lease is renewed is logged and tried again; it does not end the build.
+    Waits for a garbage collection that is under way. A store that fails while the lease is renewed is logged and tried
+    again; it does not end the build.
 
     Args:
         url: the dataset.
@@ -64,9 +74,27 @@ def hold(
     Raises:
         InputError: the lease cannot be written at the start.
     """
+    with _shown(url, "json", _document(wanted), renew_seconds):
+        _wait_for_sweeps(url)
+        yield
+
+
+@contextmanager
+def sweep(url: str) -> Iterator[None]:
+    """Says that objects are being deleted for as long as the block runs. Enter it before looking for leases.
+
+    Raises:
+        InputError: that cannot be written at the start.
+    """
+    with _shown(url, "sweep", b"", _SWEEP_RENEW_SECONDS):
+        yield
+
+
+@contextmanager
+def _shown(url: str, suffix: str, data: bytes, renew_seconds: float) -> Iterator[None]:
+    """Keeps a small object young for as long as the block runs."""
     store = objects.open_objects(url)
-    path = f"builds/{secrets.token_hex(16)}.json"
-    data = _document(wanted)
+    path = f"builds/{secrets.token_hex(16)}.{suffix}"
     # The name is random: whatever lies there is ours, also where the first acknowledgement was lost.
     store.create(path, data)
     over = threading.Event()
@@ -84,6 +112,32 @@ def hold(
             store.delete(path)
         except InputError as error:
             log.warning("a lease stays until it is too old: %s", error)
+
+
+def _wait_for_sweeps(url: str) -> None:
+    told = False
+    while sweeps(url):
+        if not told:
+            log.warning(
+                "%s: waiting for a garbage collection; one that was killed is waited for %d minutes at most",
+                *(url, SWEEP_DEAD_AFTER / timedelta(minutes=1)),
+            )
+        told = True
+        time.sleep(_POLL_SECONDS)
+
+
+def sweeps(url: str) -> frozenset[str]:
+    """Returns the paths of the garbage collections under way.
+
+    Raises:
+        InputError: the store cannot be read or written to.
+    """
+    store = objects.open_objects(url)
+    found = [entry for entry in store.listing("builds") if _SWEEP.fullmatch(entry.path)]
+    if not found:
+        return frozenset()
+    oldest = store_now(url) - SWEEP_DEAD_AFTER
+    return frozenset(entry.path for entry in found if entry.modified >= oldest)
 
 
 def held(url: str, grace: timedelta = DEAD_AFTER) -> list[Lease]:
@@ -148,7 +202,7 @@ def _read(url: str, store: Objects, entry: Found, now: datetime, grace: timedelt
     age = now - entry.modified
     alive = age <= grace
     try:
-        document = json.loads(bytes(store.get(entry.path)))
+        document = untrusted.json_object(bytes(store.get(entry.path)))
         return Lease(
             path=entry.path,
             wanted=frozenset(str(key) for key in document["wanted"]),
@@ -160,7 +214,7 @@ def _read(url: str, store: Objects, entry: Found, now: datetime, grace: timedelt
         )
     except FileNotFoundError:
         return None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         if alive:
             where = f"{url}/{entry.path}"
             raise InputError(

@@ -5,119 +5,30 @@ The dataset id is the digest of the sorted shards, so equal content has an equal
 """
 
 import importlib.metadata
-import io
 import json
 import logging
 import re
 import secrets
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from schemas import parquet_pages, untrusted
+from schemas import receipts, untrusted
 from schemas.errors import InputError
-from schemas.shards import Quarantined, ShardKey, ShardReceipt, canonical_digest
+from schemas.shards import ShardReceipt
 from schemas.statistics import Statistics, total
 from schemas.store import Store
 
 log = logging.getLogger(__name__)
-PARQUET_LIMITS: Any = {"thrift_string_size_limit": 2**20, "thrift_container_size_limit": 2**20}
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _COMMIT = re.compile(r"commits/(\d{20})\.json")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
+_BROKEN = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+"""What reading a document that we did not write may raise."""
 _TOOLS = ("numpy", "zarr", "opensim", "anny", "moderngl", "simplejpeg", "opencv-python-headless")
-_MAX_RATIO, _MAX_SMALL = 40, 16 * 1024**2
-_ROWS_PER_GROUP = 256
-"""A reader holds one group at a time."""
-_SCHEMA = pa.schema(
-    [
-        ("action_key", pa.string()),
-        ("digest", pa.string()),
-        ("source", pa.string()),
-        ("lot", pa.string()),
-        ("split", pa.string()),
-        ("rows", pa.int64()),
-        ("bytes", pa.int64()),
-        ("skeleton", pa.string()),
-        ("receipt", pa.string()),
-    ]
-)
-
-
-def receipt_to_json(receipt: ShardReceipt) -> dict[str, Any]:
-    """Returns plain JSON values."""
-    key = receipt.key
-    return {
-        "action_key": receipt.action_key,
-        "key": {
-            "source": key.source,
-            "lot": key.lot,
-            "split": key.split,
-            "members": [*key.members],
-        },
-        "rows": receipt.rows,
-        "bytes": receipt.bytes,
-        "digests": receipt.digests,
-        "statistics": receipt.statistics.to_json(),
-        "quarantine": [
-            {"sample": q.sample, "reason": q.reason, "detail": q.detail} for q in receipt.quarantine
-        ],
-        "skeleton": receipt.skeleton,
-        "inputs": receipt.inputs,
-    }
-
-
-def receipt_from_json(data: dict[str, Any]) -> ShardReceipt:
-    """Reads what `receipt_to_json` wrote.
-
-    Raises:
-        KeyError, TypeError, ValueError: it did not write that; names become parts of paths and are looked at.
-    """
-    key = data["key"]
-    if not 0 <= int(data["rows"]) <= untrusted.MAX_ROWS:
-        raise ValueError(f"a shard of {data['rows']} samples")
-    if key["split"] not in ("train", "val", "test"):
-        raise ValueError(f"{key['split']!r} is no split")
-    return ShardReceipt(
-        action_key=_digest(data["action_key"]),
-        key=ShardKey(
-            source=key["source"],
-            lot=key["lot"],
-            split=key["split"],
-            members=tuple(int(m) for m in key["members"]),
-        ),
-        rows=int(data["rows"]),
-        bytes=int(data["bytes"]),
-        # The paths are the same in every shard: one string each, however many shards.
-        digests={sys.intern(path): digest for path, digest in data["digests"].items()},
-        statistics=Statistics.from_json(data["statistics"]),
-        quarantine=tuple(Quarantined(**q) for q in data["quarantine"]),
-        skeleton=_digest(data["skeleton"]) if data["skeleton"] else "",
-        inputs=dict(data.get("inputs", {})),
-    )
-
-
-def _digest(value: Any) -> str:
-    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
-        raise ValueError(f"{value!r:.80} is no digest")
-    return value
-
-
-def identity_of(receipts: Iterable[ShardReceipt]) -> str:
-    """Returns the dataset id of a set of shards, independent of their order and of who made them.
-
-    A Merkle root: over the sorted shards, each by its split and its root metadata, which holds the digests of its
-    other objects.
-    """
-    return canonical_digest(
-        sorted([r.action_key, r.key.split, r.digests["zarr.json"]] for r in receipts)
-    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,14 +132,19 @@ def commit_numbers(url: str) -> list[int]:
     """
     store = Store(url)
     found = (_COMMIT.fullmatch(path) for path in store.list_paths("commits"))
-    numbers = [int(match.group(1)) for match in found if match]
+    return following_commits(url, [int(match.group(1)) for match in found if match])
+
+
+def following_commits(url: str, numbers: Iterable[int]) -> list[int]:
+    """Adds the numbers of commits after known ones: the next are asked for by name."""
+    objects, known = Store(url).objects, list(numbers)
     while True:
-        following = numbers[-1] + 1 if numbers else 0
+        following = known[-1] + 1 if known else 0
         try:
-            store.objects.get(commit_path(following))
+            objects.get(commit_path(following))
         except FileNotFoundError:
-            return numbers
-        numbers.append(following)
+            return known
+        known.append(following)
 
 
 def read_commit(url: str, number: int) -> Commit:
@@ -240,11 +156,12 @@ def read_commit(url: str, number: int) -> Commit:
     path = commit_path(number)
     with readable(url, path):
         data = untrusted.json_object(Store(url).get_bytes(path))
+        untrusted.check_depth(data)
         if data["number"] != number:
             raise ValueError(f"its number is {data['number']!r:.40}")
         return Commit(
             number=int(data["number"]),
-            dataset_id=_digest(data["dataset_id"]),
+            dataset_id=receipts.checked_digest(data["dataset_id"]),
             parent=data["parent"],
             created=str(data["created"]),
             complete=bool(data["complete"]),
@@ -266,42 +183,15 @@ def read_shards(url: str, dataset_id: str) -> tuple[ShardReceipt, ...]:
     """
     with readable(url, f"manifests/{dataset_id}"):
         data = Store(url).get_bytes(manifest_path(dataset_id))
-        receipts = tuple(receipt_from_json(untrusted.json_object(t)) for t in _receipt_texts(data))
-        if identity_of(receipts) != dataset_id:
+        found = receipts.from_parquet(data)
+        if receipts.identity_of(found) != dataset_id:
             raise ValueError("its content is not what its name says")
-        return receipts
-
-
-def _receipt_texts(data: bytes) -> Iterator[str]:
-    """Yields a manifest's receipts few at a time, so that the whole text never lies in memory."""
-    # Not read_table, whose first call imports pandas (0.2 s).
-    file = pq.ParquetFile(pa.BufferReader(data), **PARQUET_LIMITS)
-    _check_pages(file.metadata, memoryview(data))
-    for batch in file.iter_batches(256, columns=["receipt"], use_threads=False):
-        yield from batch.column(0).to_pylist()
-
-
-def _check_pages(metadata: Any, data: memoryview) -> None:
-    """Refuses a manifest that would unpack to far more than it is: ours shrink tenfold, as digests do not shrink."""
-    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
-    whole = 0
-    for group in groups:
-        columns = (group.column(i) for i in range(group.num_columns))
-        column = next(c for c in columns if c.path_in_schema == "receipt")
-        start = column.dictionary_page_offset or column.data_page_offset
-        pages = parquet_pages.plain_pages(data, start, column.total_compressed_size)
-        if sum(page.values for page in pages) != group.num_rows:
-            raise ValueError("its pages hold another number of shards than it says")
-        whole += sum(page.unpacked for page in pages)
-    if whole > _MAX_RATIO * len(data) + _MAX_SMALL:
-        raise ValueError(f"{len(data)} bytes that would unpack to {whole}")
+        return found
 
 
 def manifest_path(dataset_id: str) -> str:
     """Returns where the manifest of that identity lies."""
-    if not _DIGEST.fullmatch(dataset_id):
-        raise ValueError(f"{dataset_id!r} is no dataset id")
-    return f"manifests/{dataset_id}.parquet"
+    return f"manifests/{receipts.checked_digest(dataset_id)}.parquet"
 
 
 @contextmanager
@@ -309,7 +199,10 @@ def readable(url: str, path: str) -> Iterator[None]:
     """Turns whatever a broken document raises into one paragraph that names it."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
+    except FileNotFoundError as error:
+        remedy = "Build the dataset again, or put it back from a copy"
+        raise InputError(f"{url}/{path}", "is missing", remedy) from error
+    except (*_BROKEN, OSError, pa.ArrowException) as error:
         raise InputError(
             f"{url}/{path}", f"cannot be read ({error!r})", "Build the dataset again"
         ) from error
@@ -347,19 +240,22 @@ def find_dataset(url: str) -> Dataset | None:
 def _head(url: str) -> tuple[Commit | None, int]:
     """Returns the newest readable commit and the next free number.
 
-    A commit that is cut short, as a power failure may leave it, was never acknowledged: it is passed over, and its
-    number stays taken.
+    A commit that is cut short, as a power failure may leave it, was never acknowledged; its number stays taken.
     """
     numbers = commit_numbers(url)
     free = numbers[-1] + 1 if numbers else 0
-    for number in reversed(numbers):
+    return next(read_commits(url, reversed(numbers)), None), free
+
+
+def read_commits(url: str, numbers: Iterable[int]) -> Iterator[Commit]:
+    """Reads commits in the order given; one that is cut short is passed over with a warning."""
+    for number in numbers:
         try:
-            return read_commit(url, number), free
+            yield read_commit(url, number)
         except InputError as error:
             if not isinstance(error.__cause__, json.JSONDecodeError):
                 raise
-            log.warning("%s; it is passed over", error.reason)
-    return None, free
+            log.warning("%s is cut short and passed over", error.value)
 
 
 def find_commit(url: str, reference: str | None) -> Commit | None:
@@ -382,10 +278,10 @@ def find_commit(url: str, reference: str | None) -> Commit | None:
             return read_commit(url, number)
         except FileNotFoundError:
             pass
-    for number in reversed(numbers):
-        commit = read_commit(url, number)
-        if len(reference) >= 6 and commit.dataset_id.startswith(reference):
-            return commit
+    if len(reference) >= 6:
+        for commit in read_commits(url, reversed(numbers)):
+            if commit.dataset_id.startswith(reference):
+                return commit
     raise InputError(
         f"{url}@{reference}",
         "names no commit, tag or dataset id",
@@ -396,7 +292,7 @@ def find_commit(url: str, reference: str | None) -> Commit | None:
 def publish(
     url: str,
     recipe: dict[str, Any],
-    receipts: Iterable[ShardReceipt],
+    shards: Iterable[ShardReceipt],
     *,
     complete: bool = True,
     build: dict[str, Any] | None = None,
@@ -408,17 +304,19 @@ def publish(
     name says its content, and one that was cut short by a power failure is mended.
     """
     store = Store(url)
-    rows = sorted(receipts, key=lambda r: (r.key, r.action_key))
-    identity = identity_of(rows)
+    rows = sorted(shards, key=lambda r: (r.key, r.action_key))
+    identity = receipts.identity_of(rows)
     write_id = secrets.token_hex(16)
     written = False
     while True:
         head, number = _head(url)
         if head and (head.dataset_id, head.recipe, head.complete) == (identity, recipe, complete):
+            if manifest_path(identity) not in store.list_paths("manifests"):  # someone deleted it
+                store.put_bytes(manifest_path(identity), receipts.to_parquet(rows))
             return Dataset(url=url, commit=head, shards=tuple(rows))
         if not written:  # after the comparison: the same state again writes nothing
             written = True
-            store.put_bytes(manifest_path(identity), _parquet(rows))
+            store.put_bytes(manifest_path(identity), receipts.to_parquet(rows))
         commit = Commit(
             number=number,
             dataset_id=identity,
@@ -460,30 +358,3 @@ def _is_ours(store: Store, path: str, write_id: str) -> bool:
 def tool_versions() -> dict[str, str]:
     """Returns the versions of what shapes a shard's bytes, for provenance."""
     return {name: importlib.metadata.version(name) for name in _TOOLS}
-
-
-def _parquet(rows: Sequence[ShardReceipt]) -> bytes:
-    sink = io.BytesIO()
-    table = pa.Table.from_pylist(records(rows), schema=_SCHEMA)
-    pq.write_table(
-        table, sink, compression="zstd", use_dictionary=False, row_group_size=_ROWS_PER_GROUP
-    )
-    return sink.getvalue()
-
-
-def records(rows: Iterable[ShardReceipt]) -> list[dict[str, Any]]:
-    """Returns the rows of a manifest."""
-    return [
-        {
-            "action_key": r.action_key,
-            "digest": r.digests["zarr.json"],
-            "source": r.key.source,
-            "lot": r.key.lot,
-            "split": r.key.split,
-            "rows": r.rows,
-            "bytes": r.bytes,
-            "skeleton": r.skeleton,
-            "receipt": json.dumps(receipt_to_json(r), sort_keys=True),
-        }
-        for r in rows
-    ]

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from schemas import manifest
 from schemas.manifest import commit_path, manifest_path
+from schemas.receipts import to_json
 from schemas.store import Store
 from schemas.training import Streaming
 from trainers.corpus import open_corpus
@@ -22,6 +23,14 @@ HEX = "f" * 64
 MAX_SIDE = 65500
 """Of a picture, in libjpeg."""
 DEEP = b'{"a":' * 100_000
+
+
+def deep(levels: int) -> dict[str, Any]:
+    """Nests as deep as JSON is still read, deeper than a walk through it may go."""
+    document: dict[str, Any] = {}
+    for _ in range(levels):
+        document = {"a": document}
+    return document
 
 
 def shard_of(url: str) -> str:
@@ -58,7 +67,7 @@ def forge_manifest(url: str, data: bytes) -> None:
 
 
 def receipts(url: str) -> list[dict[str, Any]]:
-    return [manifest.receipt_to_json(r) for r in manifest.open_dataset(url).shards]
+    return [to_json(r) for r in manifest.open_dataset(url).shards]
 
 
 def parquet(texts: list[str], **options: Any) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from schemas import manifest
+from schemas import manifest, receipts
 from schemas.errors import InputError
 from schemas.shards import Quarantined, ShardKey, ShardReceipt
 from schemas.statistics import Histogram, Statistics
@@ -46,14 +46,14 @@ def commits(url: str) -> list[dict[str, Any]]:
 
 
 def test_a_receipt_survives_json() -> None:
-    data = json.loads(json.dumps(manifest.receipt_to_json(receipt(3)), allow_nan=False))
-    assert manifest.receipt_from_json(data) == receipt(3)
+    data = json.loads(json.dumps(receipts.to_json(receipt(3)), allow_nan=False))
+    assert receipts.from_json(data) == receipt(3)
 
 
 def test_the_dataset_id_is_a_matter_of_content_not_of_order() -> None:
     rows = [receipt(i) for i in range(5)]
-    assert manifest.identity_of(rows) == manifest.identity_of(reversed(rows))
-    assert manifest.identity_of(rows) != manifest.identity_of(rows[:4])
+    assert receipts.identity_of(rows) == receipts.identity_of(reversed(rows))
+    assert receipts.identity_of(rows) != receipts.identity_of(rows[:4])
 
 
 def test_what_is_published_is_what_is_opened(url: str) -> None:
@@ -65,7 +65,7 @@ def test_what_is_published_is_what_is_opened(url: str) -> None:
     assert (found.number, found.commit.parent, found.rows, found.bytes) == (0, None, 6, 900)
     assert found.statistics.counts == {"rows": 6}
     assert found.skeletons == ("f" * 64,)
-    assert found.dataset_id == manifest.identity_of(rows)
+    assert found.dataset_id == receipts.identity_of(rows)
 
 
 def test_the_same_state_again_is_no_commit(url: str) -> None:
@@ -123,7 +123,7 @@ def test_a_loser_of_the_race_reads_again_and_names_the_winner_as_its_parent(
     monkeypatch.setattr(Store, "create_bytes", beaten)
     mine = manifest.publish(url, {"name": "mine"}, [receipt(1)])
     assert mine.number == 1
-    assert mine.commit.parent == manifest.identity_of([rival])
+    assert mine.commit.parent == receipts.identity_of([rival])
 
 
 def test_a_publisher_gets_its_own_state_though_another_follows_at_once(

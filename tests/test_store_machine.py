@@ -30,8 +30,8 @@ from schemas.recipes import Recipe
 from schemas.store import Store
 
 FULL = os.environ.get("KINEFORGE_STORE_MACHINE") == "full"
-"""The long profile: 200 examples of 75 steps; else what fits into a test run."""
-EXAMPLES, STEPS = (200, 75) if FULL else (60, 40)
+"""The long profile: 1,000 examples of 100 steps; else what a test run has time for."""
+EXAMPLES, STEPS = (1000, 100) if FULL else (200, 75)
 _numbers = itertools.count()
 _folder = tempfile.TemporaryDirectory()
 RECIPES = ((3, ""), (3, "image_px=72"), (4, ""), (5, ""), (5, "name=other"))

@@ -1,6 +1,7 @@
 """Garbage collection keeps what commits, tags and builds name, wherever it is stopped and whoever comes between."""
 
 import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -172,8 +173,12 @@ def test_a_build_that_begins_between_two_deletions_is_spared(
     between: Callable[[str, ShardReceipt], contextlib.AbstractContextManager[None]],
     after: int,
     seen: Wrapped,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It wants a shard that nothing named before, the last that would go, and does not write it again."""
+    """It takes the collection, which has slept long, for dead, wants a shard that nothing named before, the last
+    that would go, and does not write it again.
+    """
+    monkeypatch.setattr(leases, "SWEEP_DEAD_AFTER", timedelta(seconds=-1))
     for number in (1, 2, 4):
         publish(seen.url, number)
     stray = shard(seen.url, 3)
@@ -330,3 +335,52 @@ def test_an_empty_place_is_named_and_stays_empty(url: str) -> None:
     with pytest.raises(InputError, match="holds no dataset"):
         collect(url)
     assert Store(url).list_paths("") == []
+
+
+def test_a_build_that_begins_while_shards_are_deleted_waits_and_makes_them_again(
+    seen: Wrapped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "_POLL_SECONDS", 0.01)
+    publish(seen.url, 1)
+    stray = shard(seen.url, 2)
+    began, listed = threading.Event(), list[set[str]]()
+
+    def build() -> None:
+        with leases.hold(seen.url, [stray.action_key]):
+            listed.append({path for path in every_object(seen.url) if stray.action_key in path})
+
+    builder = threading.Thread(target=build, daemon=True)
+
+    def begin_a_build(name: str, path: str) -> None:
+        if name == "delete" and stray.action_key in path and not began.is_set():
+            began.set()
+            builder.start()
+            seen.wait_for_call("create", ".json")
+
+    seen.before = begin_a_build
+    collect(seen.url)
+    builder.join(30)
+    assert began.is_set()
+    assert listed == [set()]
+
+
+def test_a_build_waits_no_longer_for_a_collection_that_was_killed(
+    seen: Wrapped, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "SWEEP_DEAD_AFTER", timedelta(seconds=0.5))
+    monkeypatch.setattr(leases, "_POLL_SECONDS", 0.01)
+    Store(seen.url).put_bytes(f"builds/{'4' * 32}.sweep", b"")
+    with leases.hold(seen.url, []):
+        assert leases.sweeps(seen.url) == frozenset()
+    publish(seen.url, 1)
+    sweep.sweep(seen.url, LAST, sweep.survey(seen.url, LAST))
+    assert not [path for path in every_object(seen.url) if path.endswith(".sweep")]
+
+
+def test_what_a_commit_that_is_cut_short_names_is_not_guessed(url: str) -> None:
+    publish(url, 1)
+    Store(url).put_bytes(manifest.commit_path(1), b'{"number": 1, "data')
+    before = every_object(url)
+    with pytest.raises(InputError, match=r"cut short.*Delete this object"):
+        sweep.survey(url, ALL)
+    assert every_object(url) == before

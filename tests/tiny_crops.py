@@ -8,7 +8,7 @@ import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
 
-from schemas import layout, manifest
+from schemas import layout, manifest, receipts
 from schemas.keypoints import LOWER_INDICES
 from schemas.shards import ShardContents, ShardKey, ShardReceipt, Split, canonical_digest
 from schemas.statistics import Statistics
@@ -81,14 +81,14 @@ def corpus(
 
 def publish(url: str, rows: dict[Split, Sequence[int]], px: int = 32) -> manifest.Dataset:
     """Writes figures as a published dataset, with `rows[split]` samples in each shard."""
-    receipts = []
+    made = []
     for number, (split, counts) in enumerate(rows.items()):
         data = corpus(counts, px=px, seed=number, split=split)
         for i, shard in enumerate(data.shards):
             reader = shard.store
             assert isinstance(reader, MemoryReader)
-            receipts.append(_write(url, split, i, reader.shards[shard.action_key]))
-    return manifest.publish(url, {"name": "figures"}, receipts)
+            made.append(_write(url, split, i, reader.shards[shard.action_key]))
+    return manifest.publish(url, {"name": "figures"}, made)
 
 
 def _write(url: str, split: Split, number: int, held: dict[str, NDArray[Any]]) -> ShardReceipt:
@@ -112,6 +112,6 @@ def _write(url: str, split: Split, number: int, held: dict[str, NDArray[Any]]) -
         )
 
     def attributes(size: int, digests: dict[str, str]) -> dict[str, Any]:
-        return {"receipt": manifest.receipt_to_json(receipt(size, digests))}
+        return {"receipt": receipts.to_json(receipt(size, digests))}
 
     return receipt(*Store(url).write_shard(action_key, contents, attributes))

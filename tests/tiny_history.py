@@ -5,7 +5,7 @@ from typing import Any
 
 from tiny_skeleton import tiny_skeleton
 
-from schemas import files, manifest
+from schemas import files, manifest, receipts
 from schemas.manifest import Dataset
 from schemas.shards import ShardKey, ShardReceipt, canonical_digest
 from schemas.statistics import Statistics
@@ -41,7 +41,7 @@ def shard(url: str, number: int, version: int = 1, model: bytes = MODEL) -> Shar
         inputs=inputs,
     )
     tables = {"model": store.put_model(model)}
-    attributes = {"receipt": manifest.receipt_to_json(receipt), "tables": tables}
+    attributes = {"receipt": receipts.to_json(receipt), "tables": tables}
     root = json.dumps({"attributes": {"kineforge": attributes}}, sort_keys=True).encode()
     for path, content in data.items():
         store.put_bytes(f"shards/{action_key}/{path}", content)
@@ -54,8 +54,8 @@ def publish(
     url: str, *shards: tuple[int, int] | int, complete: bool = True, **recipe: Any
 ) -> Dataset:
     """Publishes shards by number, or by number and version."""
-    receipts = [shard(url, *(s if isinstance(s, tuple) else (s,))) for s in shards]
-    return manifest.publish(url, {"name": "tiny", **recipe}, receipts, complete=complete)
+    made = [shard(url, *(s if isinstance(s, tuple) else (s,))) for s in shards]
+    return manifest.publish(url, {"name": "tiny", **recipe}, made, complete=complete)
 
 
 def every_object(url: str) -> dict[str, bytes]:

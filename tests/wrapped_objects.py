@@ -65,6 +65,14 @@ class Wrapped:
     def folders(self, prefix: str) -> list[str]:
         return self._around("folders", prefix, lambda: self.inner.folders(prefix))  # type: ignore[return-value]
 
+    def wait_for_call(self, name: str, ending: str) -> None:
+        """Waits until an object whose path ends so was called for."""
+        deadline = time.monotonic() + 30
+        while not any(call == name and path.endswith(ending) for call, path in list(self.calls)):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{name} of …{ending} was never called")
+            time.sleep(0.005)
+
     def wait_for(self, name: str, count: int) -> None:
         """Waits until a call was made so often."""
         deadline = time.monotonic() + 30

