@@ -129,7 +129,8 @@ def ask(dataset: Dataset, text: str) -> query.Query:
 
 def bounds_of(shard: ShardReceipt) -> query.BoundsOf:
     """Returns what a shard's receipt says of each quantity."""
-    histograms, names = dict(shard.statistics.histograms.items()), shard.statistics.names
+    histograms = dict(shard.statistics.histograms.items())
+    names = dict(shard.statistics.names.items())
     of_key = {"lot": shard.key.lot, "split": shard.key.split}
 
     def bounds(quantity: str) -> query.Bounds | None:

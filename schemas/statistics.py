@@ -5,13 +5,14 @@ else), so they nest, and nobody has to declare a range. The level is the smalles
 bins: it follows from the extremes alone, so that the histogram of a union is the same however it was added up.
 """
 
+import json
 import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -165,10 +166,9 @@ class Statistics:
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain JSON values; the histograms as one text, a line each."""
-        lines = [f"{name} {h.to_text()}" for name, h in sorted(self.histograms.items())]
         return {
-            "histograms": "\n".join(lines),
-            "names": {n: dict(sorted(found.items())) for n, found in sorted(self.names.items())},
+            "histograms": _written((n, h.to_text()) for n, h in self.histograms.items()),
+            "names": _written((n, json.dumps(c, sort_keys=True)) for n, c in self.names.items()),
             "counts": dict(sorted(self.counts.items())),
         }
 
@@ -178,45 +178,55 @@ class Statistics:
 
         Shards of before the histograms were one text have none that can be added to; they are passed over.
         """
-        text, names = data["histograms"], data.get("names", {})
-        if not isinstance(text, str | dict) or not isinstance(names, dict):
+        texts = [data["histograms"], data.get("names", "")]
+        if not all(isinstance(text, str | dict) for text in texts):
             raise TypeError("statistics of another form")
+        histograms, names = (text if isinstance(text, str) else "" for text in texts)
         return cls(
-            histograms=_Lines(text if isinstance(text, str) else ""),
-            names={
-                sys.intern(n): {sys.intern(k): int(v) for k, v in dict(found).items()}
-                for n, found in names.items()
-            },
+            histograms=_Lines(histograms, Histogram.from_text),
+            names=_Lines(names, _read_counts),
             counts=dict(data["counts"]),
         )
 
 
-class _Lines(Mapping[str, Histogram]):
-    """Histograms read when asked for: a driver holds the receipts of thousands of shards and looks at few of these."""
+def _written(entries: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(f"{name} {text}" for name, text in sorted(entries))
 
-    __slots__ = ("_text",)
 
-    def __init__(self, text: str) -> None:
-        self._text = text
+def _read_counts(text: str) -> dict[str, int]:
+    found = json.loads(text)
+    if not isinstance(found, dict) or len(found) > MAX_NAMES + 1:
+        raise ValueError(f"{text!r:.80} counts no names")
+    return {str(name): int(count) for name, count in found.items()}
+
+
+V = TypeVar("V")
+
+
+class _Lines(Mapping[str, V], Generic[V]):
+    """Values read when asked for: a driver holds the receipts of thousands of shards and looks at few of these."""
+
+    __slots__ = ("_of", "_text")
+
+    def __init__(self, text: str, of: Callable[[str], V]) -> None:
+        self._text, self._of = text, of
 
     def _read(self) -> dict[str, str]:
-        return {
-            sys.intern(line.partition(" ")[0]): line.partition(" ")[2]
-            for line in self._text.splitlines()
-        }
+        lines = (line.partition(" ") for line in self._text.split("\n") if line)
+        return {sys.intern(name): text for name, _, text in lines}
 
-    def __getitem__(self, name: str) -> Histogram:
-        return Histogram.from_text(self._read()[name])
+    def __getitem__(self, name: str) -> V:
+        return self._of(self._read()[name])
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[str]:
         return iter(self._read())
 
     def __len__(self) -> int:
         return len(self._read())
 
     def items(self) -> Any:
-        """Yields all at once, read once."""
-        return ((name, Histogram.from_text(line)) for name, line in self._read().items())
+        """Yields all, read once."""
+        return ((name, self._of(text)) for name, text in self._read().items())
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Mapping) and dict(self.items()) == dict(other.items())

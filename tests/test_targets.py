@@ -103,6 +103,7 @@ def test_deeper_renditions_ask_for_more_and_keep_the_rest() -> None:
         (118.5, 125.0),
         (125.0, 125.0),
     ]
+    assert selection.deeper(lot, 1, 142.0) is None
     recorded = recipe(TARGETS, lab={"mot": "x.mot"}).motions["lab"]
     assert selection.deeper(recorded, 1, 112.0) is None
 

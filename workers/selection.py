@@ -31,6 +31,8 @@ _STEPS = np.array([(1 + 5**0.5) / 2, *(n**0.5 for n in (2, 3, 7, 6, 11, 13, 14, 
 may be, and one."""
 _BEYOND_DEG = 2.0
 """A movement's depth is asked to pass the stratum's edge by this much, as knees rarely bend alike."""
+_UNLIKE_DEG = 15.0
+"""A knee goes beyond the depth asked for by less than this, in movements that bend them unlike."""
 POSES = 256
 """Random poses among which a frame finds one that fits."""
 
@@ -185,11 +187,12 @@ def _grid(motion: Motion, aim: Aim, fits: Callable[[Array], NDArray[np.bool_]]) 
 
 
 def deeper(lot: L, rendition: int, floor: float) -> L | None:
-    """Returns the lot with its `depth` narrowed to its deep end, more with every rendition; None where it has none."""
+    """Returns the lot with its `depth` narrowed to its deep end, more with every rendition; None where
+    it has none, or none that could reach."""
     if rendition == 0:
         return lot
     depth: tuple[float, float] | None = getattr(lot, "depth", None)
-    if depth is None:
+    if depth is None or depth[1] + _UNLIKE_DEG < floor:
         return None
     low = min(max(depth[0], floor), depth[1])
     low += (depth[1] - low) * (rendition - 1) / (RENDITIONS - 2)
