@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.fabricated import noise
+from benchmarks import fabricated
 from pipeline import coverage
 from schemas import files, manifest, query
 from schemas.recipes import SynthRecipe
@@ -35,7 +35,7 @@ def shard(recipe: SynthRecipe, spec: SkeletonSpec) -> ShardContents:
     """Returns a full shard of one subject's poses and cameras, with tables as long as a real one's."""
     rows = draws.draw(recipe, synth.load(recipe), "squat", 0, ("light_id", "q", "K"))
     subjects, copies = -(-ROWS // FRAMES), -(-ROWS // rows.count)
-    noise = noise(ROWS, spec.sizes, spec.fingerprint)
+    noise = fabricated.noise(ROWS, spec.sizes, spec.fingerprint)
     for name in ("q", "K"):
         noise.arrays[name][:] = np.tile(
             rows.arrays[name], (copies, *[1] * (rows.arrays[name].ndim - 1))

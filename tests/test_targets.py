@@ -96,16 +96,16 @@ def test_what_nothing_reaches_is_given_up_and_named() -> None:
 
 def test_deeper_renditions_ask_for_more_and_keep_the_rest() -> None:
     lot = recipe().motions["squat"]
-    depths = [selection.deeper(lot, n, 112.0) for n in range(selection.RENDITIONS)]
+    depths = [selection.deeper(lot, n, [30.0, 110.0, 150.0]) for n in range(selection.RENDITIONS)]
     assert [d.depth for d in depths if d is not None] == [  # type: ignore[union-attr]
         (60.0, 125.0),
         (112.0, 125.0),
         (118.5, 125.0),
         (125.0, 125.0),
     ]
-    assert selection.deeper(lot, 1, 142.0) is None
+    assert selection.deeper(lot, 1, [142.0]) is None
     recorded = recipe(TARGETS, lab={"mot": "x.mot"}).motions["lab"]
-    assert selection.deeper(recorded, 1, 112.0) is None
+    assert selection.deeper(recorded, 1, [110.0]) is None
 
 
 @given(st.floats(0, 1, exclude_max=True), st.sampled_from([0.0, 0.3, 1.0]))

@@ -115,11 +115,11 @@ class Aim:
             ranges[name] = pieces[int(rng.choice(len(pieces), p=lengths / lengths.sum()))]
         return camera.model_copy(update=ranges)
 
-    def floor(self) -> float:
-        """Returns how deep a movement must go for the deepest stratum of the knee, degrees; -inf for none."""
+    def depths(self) -> tuple[float, ...]:
+        """Returns how far the knee must bend at least for its strata, degrees."""
         knees = [s for s in self.pose if s.quantity.startswith("knee")]
-        lows = [i.low for s in knees for i, p in zip(s.intervals, s.shares, strict=False) if p > 0]
-        return max(lows, default=-np.inf) + _BEYOND_DEG
+        parts = [(i, p) for s in knees for i, p in zip(s.intervals, s.shares, strict=False)]
+        return tuple(i.low for i, share in parts if share > 0 and np.isfinite(i.low))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,15 +186,20 @@ def _grid(motion: Motion, aim: Aim, fits: Callable[[Array], NDArray[np.bool_]]) 
     return _Grid(motion=motion, times=times, strata=aim.index(q), usable=usable)
 
 
-def deeper(lot: L, rendition: int, floor: float) -> L | None:
-    """Returns the lot with its `depth` narrowed to its deep end, more with every rendition; None where
-    it has none, or none that could reach."""
+def deeper(lot: L, rendition: int, depths: Sequence[float]) -> L | None:
+    """Returns the lot with its `depth` narrowed to its deep end, more with every rendition.
+
+    None where it has none, or where it could reach none of `depths`, the knee's angles that are wanted.
+    """
     if rendition == 0:
         return lot
     depth: tuple[float, float] | None = getattr(lot, "depth", None)
-    if depth is None or depth[1] + _UNLIKE_DEG < floor:
+    if depth is None:
         return None
-    low = min(max(depth[0], floor), depth[1])
+    within = [d for d in depths if d < depth[1] + _UNLIKE_DEG]
+    if depths and not within:
+        return None
+    low = min(max(depth[0], *(d + _BEYOND_DEG for d in within)), depth[1]) if within else depth[0]
     low += (depth[1] - low) * (rendition - 1) / (RENDITIONS - 2)
     return lot.model_copy(update={"depth": (low, depth[1])})
 

@@ -244,7 +244,7 @@ def _aimed_takes(
     kinds = []
 
     def perform(number: int) -> motions.Motion | None:
-        narrowed = selection.deeper(lot, number, aim.floor())
+        narrowed = selection.deeper(lot, number, aim.depths())
         if narrowed is None:
             return None
         again = [number] if number else []
