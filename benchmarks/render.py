@@ -16,8 +16,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from schemas.recipes import Camera, People, ProceduralLot, Scene
-from workers import images, osim, render, scene, squats
+from schemas.recipes import Camera, People, Scene, SquatLot
+from workers import images, movements, osim, render, scene
 from workers.body import make_body
 from workers.surfaces import Surface
 
@@ -80,7 +80,7 @@ class Person:
         rng = np.random.default_rng(0)
         self.body = make_body(People(), model, rng)
         posed = osim.OsimModel(model, self.body.scale)
-        motion = squats.squat(ProceduralLot(), posed, rng)
+        motion = movements.perform(SquatLot(), posed, rng)
         times = np.linspace(motion.times[0], motion.times[-1], 24)
         self.poses = [posed.pose(q).T_ground_from_body for q in motion.at(times)]
         self.colours = np.full((len(self.body.parts), 3), 0.6, np.float32)

@@ -22,12 +22,14 @@ class ArraySpec:
     """Dims after the sample: numbers, or the sizes of the skeleton (c, b, j, m)."""
     unit: str
     doc: str
+    fill: int = 0
+    """What stands for the unknown in an array of integers."""
 
 
 def _spec(
-    name: str, dims: tuple[Dim | int, ...], unit: str, doc: str, dtype: str = "f4"
+    name: str, dims: tuple[Dim | int, ...], unit: str, doc: str, dtype: str = "f4", fill: int = 0
 ) -> ArraySpec:
-    return ArraySpec(name=name, dtype=dtype, dims=dims, unit=unit, doc=doc)
+    return ArraySpec(name=name, dtype=dtype, dims=dims, unit=unit, doc=doc, fill=fill)
 
 
 ARRAYS: tuple[ArraySpec, ...] = (
@@ -44,6 +46,7 @@ ARRAYS: tuple[ArraySpec, ...] = (
     _spec("T_cam_from_ground", (4, 4), "m", "Camera pose", "f8"),
     _spec("T_ground_from_root", (4, 4), "m", "Pose of the root body (child of ground)", "f8"),
     _spec("q", ("c",), "rad or m", "OpenSim coordinates in the skeleton's order", "f8"),
+    _spec("q_mask", ("c",), "", "1 where the coordinate is known, 0 where it is not", "u1", fill=1),
     _spec("scale", ("b", 3), "", "Scale factor of every body along its axes"),
     _spec("joints_ground", ("j", 3), "m", "Joint centres, ground frame"),
     _spec("joints_cam", ("j", 3), "m", "Joint centres, camera frame"),
@@ -82,6 +85,6 @@ def empty(sizes: Sizes, rows: int) -> dict[str, np.ndarray]:
     """Makes every array, filled with the unknown."""
     arrays = {}
     for spec in ARRAYS:
-        fill = np.nan if spec.dtype.startswith("f") else 0
+        fill = np.nan if spec.dtype.startswith("f") else spec.fill
         arrays[spec.name] = np.full(sizes.shape(spec, rows), fill, dtype=spec.dtype)
     return arrays

@@ -13,7 +13,7 @@ from schemas.errors import SampleRejected
 from schemas.quantities import Rows
 from schemas.recipes import SynthRecipe
 from schemas.shards import generator
-from workers import scene, synth
+from workers import performance, scene, synth, takes
 from workers.synth_plan import Sources, spec_of, split_of
 
 IN_PICTURE = frozenset({"box", "occlusion", "keypoint_visibility"})
@@ -32,19 +32,19 @@ def draw(
     spec = spec_of(sources.osim)
     wanted = frozenset(needs)
     person = synth.person_of(recipe, sources, lot, subject)
-    takes = synth.takes_of(recipe, lot, sources, person.model, subject)
+    shown = takes.takes_of(recipe, lot, sources, person.model, person.body, subject)
     tables: dict[str, Any] = {
         "subjects": {str(subject): person.body.description},
-        "motions": [take.about for take in takes],
+        "motions": [take.about for take in shown],
         "garments": [person.outfit.description],
         "lights": [],
     }
     rows: list[dict[str, Any]] = []
-    for motion, take in enumerate(takes):
+    for motion, take in enumerate(shown):
         usable = [i for i, frame in enumerate(take.frames) if frame not in take.rejects]
         poses = take.q[usable]
         if wanted & _CAMERAS and usable:
-            poses = synth._on_floor(poses, spec, person, recipe.motions[lot], take.whole)
+            poses = performance.on_floor(poses, spec, person, recipe.motions[lot], take.whole)
         rows += [
             {"motion_id": motion, "time": take.times[i], "q": q, "sample_id": take.frames[i]}
             for i, q in zip(usable, poses, strict=True)
@@ -81,7 +81,7 @@ def _with_cameras(
         pose = person.model.pose(row["q"])
         frame = int(row["sample_id"])
         rng = generator(recipe.seed, "frame", lot, subject, frame)
-        wish = synth.aimed(recipe, lot, subject, frame, spec)
+        wish = takes.aimed(recipe, lot, subject, frame, spec)
         try:
             if fixed is not None:
                 view, about = fixed.view, fixed.about

@@ -6,7 +6,7 @@ Dims: c = coordinate, b = body, j = joint, m = marker. Units m and rad; OpenSim'
 import re
 import tempfile
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -336,6 +336,87 @@ def scaled_osim(osim: bytes, scale: Array) -> bytes:
         return path.read_bytes()
 
 
+Pairs = Mapping[str, Sequence[tuple[str, str]]]
+"""Body -> the pairs of markers whose distances say how large it is."""
+
+
+def scale_to_markers(osim: bytes, static: bytes, pairs: Pairs, span: tuple[float, float]) -> bytes:
+    """Scales a model with OpenSim's ScaleTool (its ModelScaler) to a `.trc` of quiet standing, in a folder of its own.
+
+    Raises:
+        InputError: OpenSim cannot scale it by this file.
+    """
+    measurements = opensim.MeasurementSet()
+    for body, of_body in pairs.items():
+        measurement, scale = opensim.Measurement(), opensim.BodyScale()
+        measurement.setName(body)
+        scale.setName(body)
+        axes = opensim.ArrayStr()
+        for axis in "XYZ":
+            axes.append(axis)
+        scale.setAxisNames(axes)
+        measurement.getBodyScaleSet().cloneAndAppend(scale)
+        for one, other in of_body:
+            measurement.getMarkerPairSet().cloneAndAppend(opensim.MarkerPair(one, other))
+        measurements.cloneAndAppend(measurement)
+    with _task_folder(osim, static) as (model, folder):
+        scaler, order, times = opensim.ModelScaler(), opensim.ArrayStr(), opensim.ArrayDouble()
+        order.append("measurements")
+        for time in span:
+            times.append(time)
+        scaler.setMeasurementSet(measurements)
+        scaler.setScalingOrder(order)
+        scaler.setTimeRange(times)
+        scaler.setMarkerFileName(str(folder / "markers.trc"))
+        scaler.setOutputModelFileName(str(folder / "scaled.osim"))
+        scaler.setPrintResultFiles(True)
+        if not scaler.processModel(model):
+            raise RuntimeError("its ModelScaler says no")
+        return (folder / "scaled.osim").read_bytes()
+
+
+def inverse_kinematics(osim: bytes, markers: bytes, names: Sequence[str]) -> bytes:
+    """Runs OpenSim's InverseKinematicsTool on a `.trc`, all named markers alike, in a folder of its own -> `.mot`.
+
+    Raises:
+        InputError: OpenSim cannot solve it.
+    """
+    with _task_folder(osim, markers) as (model, folder):
+        tool, tasks = opensim.InverseKinematicsTool(), opensim.IKTaskSet()
+        for name in names:
+            task = opensim.IKMarkerTask()
+            task.setName(name)
+            task.setApply(True)
+            task.setWeight(1.0)
+            tasks.cloneAndAppend(task)
+        tool.setModel(model)
+        tool.set_IKTaskSet(tasks)
+        tool.setMarkerDataFileName(str(folder / "markers.trc"))
+        tool.setOutputMotionFileName(str(folder / "out.mot"))
+        tool.setResultsDir(str(folder))
+        tool.set_report_errors(False)
+        if not tool.run():
+            raise RuntimeError("its InverseKinematicsTool says no")
+        return (folder / "out.mot").read_bytes()
+
+
+@contextmanager
+def _task_folder(osim: bytes, markers: bytes) -> Iterator[tuple[Any, Path]]:
+    """Lends a model without forces and a private folder with its markers; says whose fault a failure is."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "markers.trc").write_bytes(markers)
+        model = _load(osim)[0]
+        try:
+            yield model, folder
+        except (RuntimeError, OSError) as error:
+            raise InputError(
+                ".trc",
+                f"OpenSim's tools cannot use it ({_first_line(error)})",
+                "Check that its markers carry the model's names and stay in view",
+            ) from error
+
+
 def write_osim(spec: SkeletonSpec, scale: Array | None, name: str = "kineforge") -> bytes:
     """Writes a scaled `.osim` from the spec alone; it poses as `OsimModel(…, scale)` does.
 
@@ -354,7 +435,8 @@ class OsimModel:
         self._model, self._state = _load(osim)
         self.spec = _skeleton(self._model)
         """Of the unscaled model."""
-        self._scale = None if scale is None else check_scale(scale, self.spec)
+        self.scale = None if scale is None else check_scale(scale, self.spec)
+        """(b, 3), None for the model as it is."""
         if scale is not None:
             # OpenSim refuses to scale couplers of translations non-uniformly; here the spec couples.
             self._model.updConstraintSet().clearAndDestroy()
@@ -378,7 +460,7 @@ class OsimModel:
         q = np.asarray(q, dtype=np.float64)
         if q.shape != (len(self._coordinates),) or not np.all(np.isfinite(q)):
             raise ValueError(f"q must be {len(self._coordinates)} finite numbers, not {q}")
-        state, coupled = self._state, self.spec.couple(q, self._scale)
+        state, coupled = self._state, self.spec.couple(q, self.scale)
         for coordinate, value in zip(self._coordinates, coupled, strict=True):
             coordinate.setValue(state, float(value), False)
         self._model.realizePosition(state)

@@ -12,7 +12,7 @@ from pydantic import TypeAdapter
 
 from schemas import receipts
 from schemas.errors import InputError, changed
-from schemas.recipes import CocoRecipe, MotLot, Recipe, SynthRecipe
+from schemas.recipes import CocoRecipe, MotLot, Recipe, SynthRecipe, TrcLot
 from schemas.shards import (
     ShardContents,
     ShardKey,
@@ -166,6 +166,8 @@ def _refuse_others(job: Job, recipe: Recipe, loaded: dict[str, Any]) -> None:
         lot = recipe.motions[job.key.lot]
         urls = {"files.model": recipe.model, "files.backgrounds": recipe.scene.backgrounds}
         urls["files.mot"] = lot.mot if isinstance(lot, MotLot) else None
+        if isinstance(lot, TrcLot):
+            urls |= {"files.trc": lot.trc, "files.static": lot.static, "files.solver": lot.model}
     else:
         urls = {"files.annotations": recipe.annotations, "files.images": recipe.images}
     raise changed(", ".join(urls.get(name) or name for name in names))

@@ -33,8 +33,8 @@ _BEYOND_DEG = 2.0
 """A movement's depth is asked to pass the stratum's edge by this much, as knees rarely bend alike."""
 _UNLIKE_DEG = 15.0
 """A knee goes beyond the depth asked for by less than this, in movements that bend them unlike."""
-POSES = 256
-"""Random poses among which a frame finds one that fits."""
+POSES = 128
+"""Random poses of a subject, among which its frames find ones that fit."""
 
 
 def check(recipe: SynthRecipe, spec: SkeletonSpec) -> None:
@@ -206,11 +206,12 @@ def deeper(lot: L, rendition: int, depths: Sequence[float]) -> L | None:
 
 def pose(aim: Aim, frame: int, poses: Array) -> tuple[int, tuple[str, ...]]:
     """Returns which of independent poses (t, c) a frame shows, and the targets that none of them meets."""
-    wanted, strata = aim.strata(frame)[0], aim.index(poses)
+    wanted, _, share = aim.strata(frame)
+    strata = aim.index(poses)
     for kept in range(len(wanted), -1, -1):
         found = np.flatnonzero((strata[:, :kept] == wanted[:kept]).all(axis=1))
         if len(found):
-            return int(found[0]), tuple(s.quantity for s in aim.pose[kept:])
+            return int(found[int(share * len(found))]), tuple(s.quantity for s in aim.pose[kept:])
     raise ValueError("no poses to choose from")
 
 

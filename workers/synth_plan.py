@@ -2,14 +2,15 @@
 
 import functools
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from schemas import files
-from schemas.recipes import MotLot, RandomLot, SynthRecipe
+from schemas.recipes import AnyLot, MotLot, ProceduralLot, RandomLot, SynthRecipe, TrcLot
 from schemas.shards import ShardKey, Split
 from schemas.skeleton import SkeletonSpec
-from workers import annotate, anny_data, motions, osim, photos, selection
+from workers import annotate, anny_data, motions, osim, photos, planting, selection, trc
+from workers.marker_ik import Trial
 
 log = logging.getLogger(__name__)
 _GOLDEN = 0.6180339887498949
@@ -22,12 +23,17 @@ class Sources:
     osim: bytes
     mots: dict[str, bytes]
     """The `.mot` of each lot that has one."""
+    trials: dict[str, Trial] = field(default_factory=dict)
+    """The marker files of each lot that has them."""
 
     def digests(self, lot: str) -> dict[str, str]:
         """Returns what identifies the inputs of one lot: files by their bytes, installed bodies by version."""
         found = {"model": files.digest(self.osim), "bodies": anny_data.cache_path().stem}
         if lot in self.mots:
             found["mot"] = files.digest(self.mots[lot])
+        if (trial := self.trials.get(lot)) is not None:
+            found["trc"], found["solver"] = files.digest(trial.trc), files.digest(trial.model)
+            found["static"] = "" if trial.static is None else files.digest(trial.static)
         return found
 
 
@@ -41,6 +47,7 @@ def load(recipe: SynthRecipe) -> Sources:
     sources = Sources(
         osim=osim.read_model(recipe.model),
         mots={name: files.read_bytes(lot.mot) for name, lot in lots.items()},
+        trials={n: _trial(t, recipe) for n, t in recipe.motions.items() if isinstance(t, TrcLot)},
     )
     _warn_of_meshes(sources.osim, recipe.model)
     spec = spec_of(sources.osim)
@@ -48,7 +55,29 @@ def load(recipe: SynthRecipe) -> Sources:
     selection.check(recipe, spec)
     for name, lot in lots.items():
         motions.read_mot(sources.mots[name], lot.mot, spec)
+    if any(_on_feet(lot) for lot in recipe.motions.values()):
+        planting.check(spec)
     return sources
+
+
+def _on_feet(lot: AnyLot) -> bool:
+    """Says whether a lot's motion is made with planted feet."""
+    return isinstance(lot, ProceduralLot) or (isinstance(lot, RandomLot) and lot.grounded > 0)
+
+
+def _trial(lot: TrcLot, recipe: SynthRecipe) -> Trial:
+    """Reads a lot's marker files.
+
+    Raises:
+        InputError: one is missing or no `.trc`, or has none of the model's markers.
+    """
+    model = osim.read_model(lot.model or recipe.model)
+    names = spec_of(model).marker_names
+    found = {url: files.read_bytes(url) for url in (lot.trc, lot.static) if url is not None}
+    for url, data in found.items():
+        trc.in_order(trc.read_trc(data, url), names)
+    static = None if lot.static is None else found[lot.static]
+    return Trial(trc=found[lot.trc], static=static, model=model)
 
 
 @functools.lru_cache(maxsize=4)
@@ -109,7 +138,7 @@ def settings(recipe: SynthRecipe, lot: str) -> dict[str, Any]:
     motion = recipe.motions[lot]
     if recipe.targets and not motion.clip:
         chosen["targets"] = whole["targets"]
-    idle = {"subjects", "mot"}
+    idle = {"subjects", "mot", "trc", "static", "model"}
     if not motion.clip or isinstance(motion, RandomLot):
         idle.add("fps")  # frames are not spaced by it
     chosen["lot"] = {k: v for k, v in whole["motions"][lot].items() if k not in idle}

@@ -24,9 +24,9 @@ from schemas.recipes import (
     Camera,
     CocoRecipe,
     People,
-    ProceduralLot,
     RandomLot,
     Scene,
+    SquatLot,
     SynthRecipe,
 )
 from schemas.shards import ShardContents, ShardKey, generator
@@ -37,12 +37,13 @@ from workers import (
     coco,
     images,
     motions,
+    movements,
     osim,
+    performance,
     produce,
     quality,
     render,
     scene,
-    squats,
     surfaces,
     synth,
     wardrobe,
@@ -106,20 +107,20 @@ class _Sticks:
 
 def pose() -> dict[str, Any]:
     poser = model()
-    spec, lot = poser.spec, ProceduralLot()
-    squat = squats.squat(lot, poser, rng("squat"))
+    spec, lot = poser.spec, SquatLot()
+    squat = movements.perform(lot, poser, rng("squat"))
     times = np.linspace(squat.times[0], squat.times[-1], 5)[1:4]
     q = squat.at(times)
     rows = np.stack([spec.default_pose(), bent(spec), spec.default_pose()])
     text = motions.write_mot(spec, np.arange(3) / 10.0, rows)
     recorded = motions.read_mot(text, "golden.mot", spec)
     shaken = motions.perturb(recorded, spec, 3.0, rng("perturb"))
-    shaken = replace(shaken, q=synth._within_limits(shaken.q, spec)[0])
+    shaken = replace(shaken, q=performance.within_limits(shaken.q, spec)[0])
     standing: Any = _Sticks(poser)
     return {
         "squat": floats(q),
         "parameters": exact(sorted(squat.parameters)),
-        "floor": floats(synth._on_floor(q, spec, standing, lot)),
+        "floor": floats(performance.on_floor(q, spec, standing, lot)),
         "random": floats(motions.random_poses(RandomLot(), spec, 2, rng("random"))),
         "recorded": floats(shaken.at([0.03, 0.17])),
     }

@@ -1,0 +1,232 @@
+"""Movements on two planted feet that bend and rise: squats, hinges, calf raises."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from workers.family import SIDES
+from workers.movement import ArmStyle, Movement
+from workers.phases import Feet, Rest, along, over_forefoot, walk
+from workers.planting import Goal, Wish
+
+Array = NDArray[np.float64]
+ARM_STYLES: dict[str, ArmStyle] = {
+    "forward": ((15.0, -6.0, 0.0, 12.0, 60.0), (88.0, -8.0, 0.0, 8.0, 40.0)),
+    "clasped": ((42.0, -6.0, 28.0, 118.0, 80.0), (52.0, -6.0, 28.0, 112.0, 80.0)),
+    "crossed": ((58.0, -5.0, 58.0, 124.0, 70.0), (62.0, -5.0, 58.0, 124.0, 70.0)),
+    "hanging": ((2.0, -10.0, 5.0, 12.0, 70.0), (6.0, -16.0, 5.0, 12.0, 70.0)),
+}
+"""Of crossed arms the right one lies higher."""
+AGAINST_VERTICAL = ("forward", "hanging")
+"""Styles whose flexion is against the vertical, so that the trunk's lean is added to it."""
+CROSSED_LIFT = 7.0
+
+
+class Bend(Movement):
+    """Down and up again about a deepest point at v = 1."""
+
+    arm_styles: tuple[str, ...] = tuple(ARM_STYLES)
+
+    def set_up(self, rng: np.random.Generator) -> None:
+        """Draws the manner and stands the feet side by side about the origin."""
+        self.style = {"arms": str(rng.choice(self.arm_styles))}
+        self.manner = {
+            "descent_share": float(rng.uniform(0.45, 0.6)),
+            "pause": float(max(0.0, rng.uniform(-0.15, 0.15))),
+            "bounce": float(rng.uniform(0.0, 7.0)),
+            "rest_before": float(rng.uniform(0.1, 0.3)),
+            "rest_after": float(rng.uniform(0.1, 0.3)),
+            "stand_knee": float(rng.uniform(4.0, 9.0)),
+            "lumbar_share": float(rng.uniform(0.15, 0.4)),
+            "ascent_lean": float(rng.uniform(0.0, 6.0)),
+            "balance": float(rng.uniform(0.25, 0.5)),
+            "twist": float(rng.normal(0.0, 1.5)),
+            "list": float(rng.normal(0.0, 1.0)),
+        }
+        half = self.asked["stance"] * self.hip_width / 2
+        out = np.full(2, np.radians(self.asked["toe_out"]))
+        self.feet = Feet(self.planter, self.start, np.array([[0.0, half], [0.0, -half]]), out)
+        for side, _ in SIDES:
+            self.planter.put(self.start, f"hip_rotation_{side}", -out[0])
+
+    def aims(self) -> dict[str, float]:
+        """Returns the mean knee flexion and the trunk's lean, degrees."""
+        return {name: self.asked[name] for name in ("depth", "trunk_lean")}
+
+    def measure(self, q: Array) -> dict[str, float]:
+        """Returns what a pose reached of the aims, and each knee."""
+        angle = self.planter.angle
+        knees = {f"knee_{s}": float(angle(q, f"knee_angle_{s}")) for s, _ in SIDES}
+        mean = (knees["knee_r"] + knees["knee_l"]) / 2
+        reached = {"depth": mean, "trunk_lean": self.lean(q)} | knees
+        difference = knees["knee_r"] - knees["knee_l"]
+        return reached | {"asymmetry": difference, "hip_shift": 100.0 * self._shift(q)}
+
+    def _shift(self, q: Array) -> float:
+        """Returns how far the pelvis is to the right of where it stood, m."""
+        return float(q[self.planter.coordinate["pelvis_tz"]])
+
+    def lumbar(self, v: Array, lean: Array) -> Array:
+        """Returns the wished lumbar flexion (n,) rad."""
+        return self.manner["lumbar_share"] * lean
+
+    def pitch(self, u: Array) -> Array:
+        """Returns how far the heels are up (n, s), rad."""
+        return np.asarray(np.radians(self.asked.get("heel_lift", 0.0)) * np.stack([u, u], 1) ** 2)
+
+    def balance(self, u: Array) -> Array:
+        """Returns where the centre of mass is wanted, from ankle (0) to ball (1)."""
+        return over_forefoot(self.manner["balance"], self.pitch(u).min(axis=1))
+
+    def knee_difference(self, u: Array) -> Array:
+        """Returns how much more the right knee bends (n,), rad."""
+        return np.asarray(np.radians(self.asked["asymmetry"]) * u)
+
+    def collapse(self, v: Array) -> Array:
+        """Returns the share of the frontal fault: it grows with the bend."""
+        return np.stack([along(v, (0.0, 1.0, 0.0))] * 2, axis=1)
+
+    def goal(self, v: Array, aims: dict[str, float]) -> Goal:
+        """Returns knees, trunk and balance at v (n,) over feet that stay."""
+        manner, u = self.manner, along(v, (0.0, 1.0, 0.0))
+        knee = np.radians(manner["stand_knee"] + (aims["depth"] - manner["stand_knee"]) * u)
+        lean = np.radians(1.0 + (aims["trunk_lean"] - 1.0) * u)
+        lean = lean + np.radians(manner["ascent_lean"]) * np.sin(np.pi * np.maximum(v - 1, 0)) ** 2
+        pitch = self.pitch(u)
+        R, origin = self.feet.pitched(pitch)
+        q = self.begin(len(v))
+        self._guess(q, knee, lean)
+        self.tail(q, lean, pitch)
+        self.set_arms(q, u, aims["trunk_lean"])
+        ball, ankle = (float(p[:, 0].mean()) for p in (self.feet.ball, self.feet.ankle))
+        com = np.zeros((len(v), 2))
+        com[:, 0] = ankle + self.balance(u) * (ball - ankle)
+        difference = self.knee_difference(u)
+        loose = 3.0 if self.asked["asymmetry"] else 30.0
+        wishes = [
+            Wish({"knee_angle_r": 0.5, "knee_angle_l": 0.5}, knee, 100.0),
+            Wish({"knee_angle_r": 1.0, "knee_angle_l": -1.0}, difference, 20.0),
+            Wish({"pelvis_tz": 1.0}, self.asked["hip_shift"] / 100 * u, 100.0),
+            Wish({"pelvis_rotation": 1.0}, np.radians(manner["twist"]) * u, loose),
+            Wish({"pelvis_list": 1.0}, np.radians(manner["list"]) * u, loose),
+            *self.lean_wishes(lean, self.lumbar(v, lean)),
+        ]
+        return Goal(
+            q=q,
+            R=R,
+            origin=origin,
+            hold=np.ones((len(v), 2, 2)),
+            give=np.zeros((len(v), 2)),
+            wishes=wishes,
+            com=com,
+            com_weight=np.tile([50.0, 0.0], (len(v), 1)),
+        )
+
+    def _guess(self, q: Array, knee: Array, lean: Array) -> None:
+        """Puts a plausible pose of that bend into q (n, c)."""
+        put = self.planter.put
+        put(q, "pelvis_tilt", -0.7 * lean)
+        for side, _ in SIDES:
+            put(q, f"knee_angle_{side}", knee)
+            put(q, f"ankle_angle_{side}", 0.3 * knee)
+            put(q, f"hip_flexion_{side}", np.minimum(0.7 * knee + 0.3 * lean, 1.9))
+
+    def set_arms(self, q: Array, u: Array, lean: float) -> None:
+        """Sets the arms of q (n, c) in the drawn style."""
+        name = self.style["arms"]
+        self.arms(q, u, ARM_STYLES[name], lean if name in AGAINST_VERTICAL else 0.0)
+        if name == "crossed":
+            for side, sign in SIDES:
+                i = self.planter.coordinate.get(f"arm_flex_{side}")
+                if i is not None:
+                    self.planter.put(
+                        q, f"arm_flex_{side}", q[:, i] + sign * np.radians(CROSSED_LIFT)
+                    )
+
+    def finish(self, q: Array) -> Array:
+        """Keeps the trunk upright over an asymmetric pelvis."""
+        return self.upright(q)
+
+    def timing(self) -> tuple[Array, Array]:
+        """Returns times and v: a rest, down, perhaps a pause, up, a rest."""
+        manner, tempo = self.manner, self.asked["tempo"]
+        hold = tempo * manner["pause"]
+        down = (tempo - hold) * manner["descent_share"]
+        parts = (
+            Rest(0.0, 1.0, down, hold, manner["bounce"]),
+            Rest(1.0, 2.0, tempo - hold - down, manner["rest_after"], manner["bounce"]),
+        )
+        return walk(parts, manner["rest_before"])
+
+
+class Squat(Bend):
+    """A squat."""
+
+    kind = "squat"
+
+    def lumbar(self, v: Array, lean: Array) -> Array:
+        """Returns the lumbar share of the lean, and the butt wink in the lowest third."""
+        low = np.clip((along(v, (0.0, 1.0, 0.0)) - 0.6) / 0.4, 0.0, 1.0)
+        wink = low * low * (3.0 - 2.0 * low)
+        ordinary = super().lumbar(v, lean)
+        return np.asarray(ordinary + np.radians(self.asked["butt_wink"]) * wink)
+
+    def measure(self, q: Array) -> dict[str, float]:
+        """Adds the heel lift and the lumbar flexion beyond the ordinary share."""
+        return super().measure(q) | _rounding(self, q, "butt_wink")
+
+
+class Hinge(Bend):
+    """A hip hinge."""
+
+    kind = "hinge"
+    arm_styles = ("hanging", "crossed")
+
+    def lumbar(self, v: Array, lean: Array) -> Array:
+        """Returns the lumbar share of the lean, and the rounding that grows with it."""
+        u = along(v, (0.0, 1.0, 0.0))
+        return np.asarray(super().lumbar(v, lean) + np.radians(self.asked["rounding"]) * u)
+
+    def measure(self, q: Array) -> dict[str, float]:
+        """Adds the rounding of the back."""
+        return super().measure(q) | _rounding(self, q, "rounding")
+
+
+class CalfRaise(Bend):
+    """Both heels up."""
+
+    kind = "calf_raise"
+    arm_styles = ("hanging", "crossed", "forward")
+
+    def set_up(self, rng: np.random.Generator) -> None:
+        """Draws the manner; no bounce at the top."""
+        super().set_up(rng)
+        self.manner["bounce"] = 0.0
+
+    def pitch(self, u: Array) -> Array:
+        """Returns how far the heels are up; asymmetry raises the right one more."""
+        rise = self.asked["rise"] + self.asked["asymmetry"] / 2 * np.array([1.0, -1.0])
+        return np.asarray(np.radians(rise) * u[:, None])
+
+    def knee_difference(self, u: Array) -> Array:
+        """Returns none: asymmetry is of the heels."""
+        return np.zeros(len(u))
+
+    def measure(self, q: Array) -> dict[str, float]:
+        """Adds the pitch of the feet."""
+        posed = self.planter.kinematics.pose(q)
+        pitches = []
+        for s, (side, _) in enumerate(SIDES):
+            x = posed.T_ground_from_body[0, self.planter.body[f"calcn_{side}"], 1, 0]
+            pitches.append(float(np.degrees(np.arcsin(-x) - np.arcsin(-self.feet.R[s, 1, 0]))))
+        found: dict[str, Any] = super().measure(q)
+        return found | {"rise": sum(pitches) / 2, "asymmetry": pitches[0] - pitches[1]}
+
+
+def _rounding(movement: Bend, q: Array, name: str) -> dict[str, float]:
+    """Returns the lumbar flexion beyond its ordinary share of the lean, degrees."""
+    if movement.planter.lumbar is None:
+        return {name: 0.0}
+    flexion = -float(movement.planter.angle(q, movement.planter.lumbar))
+    return {name: flexion - movement.manner["lumbar_share"] * movement.lean(q)}

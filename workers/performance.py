@@ -1,0 +1,221 @@
+"""What one subject does in a lot: frame times, poses on the floor, and the frames that are unfit.
+
+Dims: t = frame, c = coordinate. rad and m; ground frame.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import InputError, SampleRejected
+from schemas.recipes import AnyLot, MotLot, ProceduralLot, RandomLot, TrcLot
+from schemas.skeleton import SkeletonSpec
+from workers import marker_ik, motions, movements, osim, random_stances
+from workers.body import Body
+from workers.figure import ARM_BOUND_M, LEG_BOUND_M, Figure
+from workers.kinematics import Kinematics
+from workers.motions import Motion
+from workers.synth_plan import Sources
+
+Array = NDArray[np.float64]
+LIMIT_TOLERANCE_RAD = np.radians(3.0)
+"""Recorded angles beyond a limit by less than this are moved onto it; by more, the frame is refused."""
+DRIFT_M = 0.12
+"""Of the feet's height over a recording: measured 0.10 m in squats recorded with another body."""
+
+
+class Standing(Protocol):
+    """A person that can be put on the floor."""
+
+    @property
+    def model(self) -> osim.OsimModel:
+        """The model scaled to the person."""
+
+    def surface(self, pose: osim.Pose) -> NDArray[np.float32]:
+        """Returns the dressed skin (v, 3) in the ground frame."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Performance:
+    """Poses of one subject, not yet on the floor."""
+
+    description: dict[str, Any]
+    times: Array
+    """(t,) s."""
+    q: Array
+    """(t, c)."""
+    rejects: dict[int, SampleRejected] = field(default_factory=dict)
+    q_mask: NDArray[np.uint8] | None = None
+    """(t, c): 1 where a coordinate is known; None where all are."""
+    motion: Motion | None = None
+
+
+def perform(
+    lot: AnyLot,
+    name: str,
+    sources: Sources,
+    model: osim.OsimModel,
+    rng: np.random.Generator,
+    body: Body | None = None,
+) -> Performance:
+    """Returns what a subject does: a movement made up, recorded, or poses drawn at random."""
+    if isinstance(lot, RandomLot):
+        q = random_stances.stances(lot, model, rng, body)
+        about = {"name": name, "kind": "random"}
+        rejects = _penetrating(q, model, body)
+        return Performance(
+            description=about, times=np.arange(float(lot.frames)), q=q, rejects=rejects
+        )
+    motion, kind, mask = motion_of(lot, name, sources, model, rng, body)
+    times = _times(lot, motion, rng)
+    q, rejects, known = settled(motion, mask, times, lot, model, body)
+    return Performance(
+        description=described(motion, name, kind),
+        times=times,
+        q=q,
+        rejects=rejects,
+        q_mask=known,
+        motion=motion,
+    )
+
+
+def settled(
+    motion: Motion,
+    mask: marker_ik.Mask | None,
+    times: Array,
+    lot: AnyLot,
+    model: osim.OsimModel,
+    body: Body | None,
+) -> tuple[Array, dict[int, SampleRejected], NDArray[np.uint8] | None]:
+    """Returns the poses (t, c) of a motion at times (t,), the unfit ones, and what is known of them (t, c)."""
+    q, rejects = within_limits(motion.at(times), model.spec)
+    for frame in np.flatnonzero(~motion.covered(times)):
+        detail = f"the recording has no sound rows around {times[frame]:.3f} s"
+        rejects[int(frame)] = SampleRejected("gap_in_motion", detail)
+    if isinstance(lot, ProceduralLot):
+        rejects |= _penetrating(q, model, body)
+    known = None if mask is None else mask.at(times)
+    if known is not None:
+        for frame in np.flatnonzero(~known.any(axis=1)):
+            rejects[int(frame)] = SampleRejected("all_masked", "no landmark is where it should be")
+    return q, rejects, known
+
+
+def described(motion: Motion, name: str, kind: str) -> dict[str, Any]:
+    """Returns a motion's entry in the table of motions."""
+    return {
+        "name": name,
+        "kind": kind,
+        "parameters": motion.parameters,
+        "start_s": float(motion.times[0]),
+        "stop_s": float(motion.times[-1]),
+        "rows_left_out": len(motion.rejected),
+        "filled": list(motion.filled),
+    }
+
+
+def motion_of(
+    lot: AnyLot,
+    name: str,
+    sources: Sources,
+    model: osim.OsimModel,
+    rng: np.random.Generator,
+    body: Body | None,
+) -> tuple[Motion, str, marker_ik.Mask | None]:
+    """Returns the motion of a lot, its kind, and what is known of its coordinates."""
+    if isinstance(lot, MotLot):
+        recorded = motions.read_mot(sources.mots[name], lot.mot, model.spec)
+        return motions.perturb(recorded, model.spec, rng.uniform(*lot.perturb), rng), "mot", None
+    if isinstance(lot, TrcLot):
+        recorded, mask = marker_ik.solved(sources.trials[name], lot, model.spec)
+        return motions.perturb(recorded, model.spec, rng.uniform(*lot.perturb), rng), "trc", mask
+    if isinstance(lot, ProceduralLot):
+        motion = movements.perform(lot, model, rng, body)
+        return motion, motion.name, None
+    raise InputError(name, "is no lot that can be performed", "Name a movement, mot, trc or random")
+
+
+def _times(lot: AnyLot, motion: Motion, rng: np.random.Generator) -> Array:
+    """Draws the times (t,) of a lot's frames within a motion."""
+    start, stop = float(motion.times[0]), float(motion.times[-1])
+    if lot.clip:
+        begin = start + rng.uniform(0.0, max(0.0, stop - start - (lot.frames - 1) / lot.fps))
+        return np.asarray(np.minimum(begin + np.arange(lot.frames) / lot.fps, stop))
+    edges = np.linspace(start, stop, lot.frames + 1)
+    return rng.uniform(edges[:-1], edges[1:])
+
+
+def _penetrating(q: Array, model: osim.OsimModel, body: Body | None) -> dict[int, SampleRejected]:
+    """Returns the frames in which the body goes into itself beyond the bound."""
+    figure = Figure(Kinematics(model), body)
+    legs, arms = figure.depths(figure.kinematics.pose(q))
+    bad = np.flatnonzero((legs > LEG_BOUND_M) | (arms > ARM_BOUND_M))
+    return {
+        int(i): SampleRejected(
+            "self_penetration", f"legs {1e3 * legs[i]:.0f} mm, arms {1e3 * arms[i]:.0f} mm"
+        )
+        for i in bad
+    }
+
+
+def clear(q: Array, model: osim.OsimModel, body: Body | None) -> NDArray[np.bool_]:
+    """Says which poses (t, c) keep the body out of itself; all, where none does."""
+    bad = _penetrating(q, model, body)
+    found = np.array([i not in bad for i in range(len(q))])
+    return found if found.any() else np.ones(len(q), bool)
+
+
+def within_limits(q: Array, spec: SkeletonSpec) -> tuple[Array, dict[int, SampleRejected]]:
+    """Moves angles (t, c) a little beyond a limit onto it, and names the frames that are further off."""
+    low = np.array([c.lower for c in spec.coordinates])
+    high = np.array([c.upper for c in spec.coordinates])
+    inside = np.clip(q, low, high)
+    rejects = {}
+    for frame, (was, now) in enumerate(zip(q, inside, strict=True)):
+        worst = int(np.argmax(np.abs(was - now)))
+        if abs(was[worst] - now[worst]) > LIMIT_TOLERANCE_RAD:
+            detail = f"{spec.coordinate_names[worst]} = {was[worst]:.4g}, limit {now[worst]:.4g}"
+            rejects[frame] = SampleRejected("beyond_joint_limit", detail)
+    return spec.couple(inside), rejects
+
+
+def on_floor(
+    q: Array, spec: SkeletonSpec, person: Standing, lot: AnyLot, whole: Array | None = None
+) -> Array:
+    """Moves the root so that the lowest skin stands on y = 0 and the person near the origin.
+
+    Args:
+        whole: (n, c) poses that stand for the motion where `q` (t, c) are moments of it; then no pose depends on
+            the others in `q`.
+
+    Random poses each by itself, procedural motions as a whole. In a recording the height of the feet drifts, as the
+    root moves as another body's did: lifts up to `DRIFT_M` are taken out, and longer ones (flights) shortened by it.
+    """
+    each = isinstance(lot, RandomLot)
+    drift = np.inf if each else DRIFT_M if isinstance(lot, MotLot | TrcLot) else 0.0
+    columns = [_root_column(spec, name) for name in ("pelvis_tx", "pelvis_ty", "pelvis_tz")]
+    lowest = _lowest(q, person)
+    floor = (lowest if whole is None else _lowest(whole, person)).min()
+    moved = q.copy()
+    moved[:, columns[1]] -= lowest - np.maximum(0.0, lowest - floor - drift)
+    for column in (columns[0], columns[2]):
+        middle = (q if whole is None else whole)[:, column].mean()
+        moved[:, column] -= q[:, column] if each else middle
+    return moved
+
+
+def _lowest(q: Array, person: Standing) -> Array:
+    """Returns the height of the lowest skin (t,) in poses (t, c)."""
+    return np.array([person.surface(person.model.pose(row))[:, 1].min() for row in q])
+
+
+def _root_column(spec: SkeletonSpec, name: str) -> int:
+    if name not in spec.coordinate_names:
+        raise InputError(
+            "the model",
+            f"has no coordinate {name}",
+            "Use a model whose root joint has pelvis_tx, _ty, _tz",
+        )
+    return spec.coordinate_names.index(name)
