@@ -5,7 +5,7 @@ replacement leaves (Cochran 1977, eq. 2.20); subjects are the unit, as frames of
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -76,6 +76,11 @@ def query_plan(recipe: Recipe, planned: Plan, text: str, most: int = SUBJECTS) -
         held = coverage.count(dataset, asked)
     elif dataset is not None:
         held = {"samples": dataset.rows, "matching": 0, "splits": {}, "lots": {}, "shards": {}}
+    if held is not None and dataset is not None:
+        leaving = replace(dataset, shards=planned.unwanted)
+        held["no_longer_wanted"] = (
+            coverage.count(leaving, asked)["matching"] if held["splits"] else 0
+        )
     added: dict[str, Any]
     if not isinstance(recipe, SynthRecipe) or sources is None:
         added = {"why": "what photographs hold is known once they are read"}
@@ -216,6 +221,10 @@ def described(found: dict[str, Any]) -> list[str]:
         text.append(
             f"  published: {held['matching']} of {held['samples']} samples{f' ({parts})' if parts else ''}"
         )
+        if held["no_longer_wanted"]:
+            text.append(
+                f"  {held['no_longer_wanted']} of these lie in shards that are no longer wanted"
+            )
     else:
         text.append("  published: nothing")
     added = found["added"]

@@ -198,6 +198,18 @@ def test_a_clip_has_one_camera_one_light_and_even_times(shards: dict[str, ShardC
     np.testing.assert_allclose(np.diff(film["time"]), 0.25, atol=1e-6)
 
 
+def test_a_clip_shows_one_subject_outfit_and_light_at_consecutive_times() -> None:
+    both = make("film", 0, 1).arrays
+    assert both["group_id"].tolist() == [0, 0, 0, 1, 1, 1]
+    for subject in (0, 1):
+        rows = both["group_id"] == subject
+        for name in ("garment_id", "motion_id", "light_id", "scale", "anthropometry"):
+            assert len(np.unique(both[name][rows], axis=0)) == 1, name
+        assert np.diff(both["sample_id"][rows]).tolist() == [1, 1]
+        np.testing.assert_allclose(np.diff(both["time"][rows]), 0.25, atol=1e-6)
+    assert len(np.unique(both["garment_id"])) == len(np.unique(both["motion_id"])) == 2
+
+
 def test_the_whole_person_of_every_frame_is_in_the_picture(
     shards: dict[str, ShardContents],
 ) -> None:
