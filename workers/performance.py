@@ -63,10 +63,11 @@ def perform(
     """Returns what a subject does: a movement made up, recorded, or poses drawn at random."""
     if isinstance(lot, RandomLot):
         q = random_stances.stances(lot, model, rng, body)
-        about = {"name": name, "kind": "random"}
-        rejects = _penetrating(q, model, body)
         return Performance(
-            description=about, times=np.arange(float(lot.frames)), q=q, rejects=rejects
+            description={"name": name, "kind": "random"},
+            times=np.arange(float(lot.frames)),
+            q=q,
+            rejects=_penetrating(q, model, body),
         )
     motion, kind, mask = motion_of(lot, name, sources, model, rng, body)
     times = _times(lot, motion, rng)

@@ -5,7 +5,7 @@ Nothing depends on which other samples share the shard: the randomness of a fram
 """
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from workers import (
     osim,
     render,
     scene,
+    seat,
     surfaces,
     takes,
     wardrobe,
@@ -108,6 +109,7 @@ class _Person:
     body: body.Body
     outfit: wardrobe.Outfit
     model: osim.OsimModel
+    seat: surfaces.Surface | None = None
 
     def surface(self, pose: osim.Pose) -> NDArray[np.float32]:
         """Returns the dressed skin (v, 3) in the ground frame."""
@@ -122,12 +124,17 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
     tables["subjects"][str(subject)] = human.description
     tables["garments"].append({"subject": subject} | person.outfit.description)
     standing: dict[int, dict[str, Any]] = {}
+    people: dict[int, _Person] = {}
     for take in takes.takes_of(recipe, key.lot, sources, person.model, human, subject):
         for frame, error in take.rejects.items():
             shard.reject(subject, frame, error)
         tables["motions"].append({"subject": subject} | take.about)
         takes.note_unmet(tables, take.unmet)
-        standing |= take.standing(shard.spec, person, lot, len(tables["motions"]) - 1)
+        number = len(tables["motions"]) - 1
+        stands = take.standing(shard.spec, person, lot, number)
+        rng = generator(seed, "seat", key.lot, subject)
+        people[number] = _with_seat(person, take, stands, rng)
+        standing |= stands
     if not standing:
         return
     constant = {
@@ -137,6 +144,7 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         "anthropometry": human.anthropometry,
     }
     poses = np.stack([row["q"] for row in standing.values()])
+    person = people[min(row["motion_id"] for row in standing.values())]
     fixed = _clip_stage(recipe, person, poses, key.lot, subject) if lot.clip else None
     for frame, posed in sorted(standing.items()):
         changing = posed | {"sample_id": subject * lot.frames + frame}
@@ -144,7 +152,7 @@ def _add_subject(shard: _Shard, sources: Sources, subject: int) -> None:
         try:
             labels, jpeg, about = _frame(
                 takes.aimed(recipe, key.lot, subject, frame, shard.spec),
-                person,
+                people[posed["motion_id"]],
                 posed["q"],
                 fixed,
                 rng,
@@ -168,6 +176,29 @@ def person_of(recipe: SynthRecipe, sources: Sources, lot: str, subject: int) -> 
         outfit=wardrobe.dress(human, generator(recipe.seed, "outfit", lot, subject)),
         model=osim.OsimModel(sources.osim, human.scale),
     )
+
+
+def _with_seat(
+    person: _Person,
+    take: takes.Take,
+    standing: dict[int, dict[str, Any]],
+    rng: np.random.Generator,
+) -> _Person:
+    """Returns the person with the chair that the motion sits on, where it sits."""
+    if take.motion is None or not standing or not seat.sits(take.motion):
+        return person
+    i = next(i for i, frame in enumerate(take.frames) if frame in standing)
+    moved = standing[take.frames[i]]["q"] - take.q[i]
+    return replace(person, seat=_seat(person, take.motion.q[0] + moved, rng))
+
+
+def _seat(
+    person: _Person, seated: NDArray[np.float64], rng: np.random.Generator
+) -> surfaces.Surface:
+    """Returns the chair under a person in the pose (c,)."""
+    pose, names = person.model.pose(seated), person.model.spec.body_names
+    hips = pose.joint_centres[[names.index("femur_r"), names.index("femur_l")]].mean(axis=0)
+    return seat.seat_under(person.surface(pose), hips, rng)
 
 
 def _facing(spec: SkeletonSpec, pose: osim.Pose) -> NDArray[np.float64]:
@@ -242,7 +273,7 @@ def _frame(
         parts=person.body.parts,
     )
     picture = _renderer(recipe.image_px).render(
-        [skin, *stage.surfaces],
+        [skin, *stage.surfaces, *([person.seat] if person.seat else [])],
         stage.view.K,
         stage.view.T_cam_from_ground,
         stage.light,

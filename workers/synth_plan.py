@@ -9,7 +9,7 @@ from schemas import files
 from schemas.recipes import AnyLot, MotLot, ProceduralLot, RandomLot, SynthRecipe, TrcLot
 from schemas.shards import ShardKey, Split
 from schemas.skeleton import SkeletonSpec
-from workers import annotate, anny_data, motions, osim, photos, planting, selection, trc
+from workers import annotate, anny_data, family, motions, osim, photos, selection, trc
 from workers.marker_ik import Trial
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def load(recipe: SynthRecipe) -> Sources:
     for name, lot in lots.items():
         motions.read_mot(sources.mots[name], lot.mot, spec)
     if any(_on_feet(lot) for lot in recipe.motions.values()):
-        planting.check(spec)
+        family.check(spec)
     return sources
 
 
