@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from schemas.errors import InputError
 from schemas.geometry import invert_rigid
 from schemas.keypoints import LOWER_INDICES, Visibility
+from schemas.layout import ARRAYS
 from schemas.skeleton import SkeletonSpec
 
 Values = NDArray[Any]
@@ -80,7 +81,7 @@ def declared(spec: SkeletonSpec | None) -> dict[str, Quantity]:
     """Returns the quantities that follow from the arrays, in the order in which people want to see them."""
     found = [*_of_pose(spec)] if spec is not None else []
     found += _OF_CAMERA if spec is not None else ()
-    found += _OF_PICTURE
+    found += (*_OF_PICTURE, *_OF_LAYOUT)
     found += _OF_PERSON if spec is not None else ()
     found += _OF_SHARD
     return {q.name: q for q in found}
@@ -228,6 +229,13 @@ _OF_PICTURE = (
         lambda v: (v[:, list(LOWER_INDICES)] == Visibility.VISIBLE).sum(axis=1),
         "visible hips, knees and ankles, of 6",
     ),
+)
+_ELSEWHERE = frozenset({"camera_yaw", "occlusion"})
+"""Arrays of one number a sample that are quantities of another unit, or declared above."""
+_OF_LAYOUT = tuple(
+    _numeric(a.name, "" if a.unit == "1" else a.unit, a.name, lambda v: v, a.doc)
+    for a in ARRAYS
+    if not a.dims and a.dtype.startswith("f") and a.name not in _ELSEWHERE
 )
 _OF_PERSON = (
     _numeric("stature", "m", "anthropometry", lambda a: a[:, 0], "body height"),

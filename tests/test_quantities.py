@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from posed_people import shard
 
-from schemas import quantities
+from schemas import layout, quantities
 from schemas.errors import InputError
 from schemas.geometry import look_at
 from schemas.quantities import Rows, catalogue, declared, resolve
@@ -56,6 +56,14 @@ def test_angles_are_degrees_and_a_stem_is_the_larger_of_both_sides(rows: Rows) -
 
 def test_every_coordinate_is_a_quantity(rows: Rows, model: osim.OsimModel) -> None:
     assert set(model.spec.coordinate_names) <= declared(model.spec).keys()
+
+
+def test_every_array_of_one_number_a_sample_is_a_quantity(rows: Rows) -> None:
+    every = declared(rows.spec)
+    single = {a.name for a in layout.ARRAYS if not a.dims and a.dtype.startswith("f")}
+    assert single <= every.keys()
+    assert values(rows, "time") == pytest.approx([0.0, 0.1, 0.2])
+    assert every["time"].unit == "s"
 
 
 def test_tables_speak_for_themselves(rows: Rows) -> None:

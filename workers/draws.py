@@ -10,16 +10,20 @@ from typing import Any
 import numpy as np
 
 from schemas.errors import SampleRejected
+from schemas.layout import ARRAYS
 from schemas.quantities import Rows
 from schemas.recipes import SynthRecipe
 from schemas.shards import generator
 from workers import performance, scene, synth, takes
 from workers.synth_plan import Sources, spec_of, split_of
 
-IN_PICTURE = frozenset({"box", "occlusion", "keypoint_visibility"})
-"""Arrays that take a picture."""
+_OF_MOTION = frozenset(
+    {"sample_id", "motion_id", "time", "q", "group_id", "garment_id", "anthropometry"}
+)
 _OF_CAMERA = frozenset({"camera_yaw", "T_cam_from_ground", "T_ground_from_root", "K"})
 _CAMERAS = _OF_CAMERA | {"A_crop_from_source", "light_id"}
+IN_PICTURE = frozenset(spec.name for spec in ARRAYS) - _OF_MOTION - _CAMERAS
+"""Arrays that take a picture."""
 
 
 def draw(
