@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline import build, coverage, export, forecast, outlook, recipes, report, upkeep
+from pipeline import build, coverage, export, forecast, outlook, reached, recipes, report, upkeep
 from pipeline.executor import Executor, Failure, LocalExecutor, RayExecutor
 from schemas import files, manifest
 from schemas.errors import InputError
@@ -255,7 +255,7 @@ def _info(options: argparse.Namespace) -> int:
         found["examples"] = coverage.examples(dataset, asked, options.examples)
         _show(options.json, found, coverage.found_lines(found))
         return 0
-    found, targets = report.summary(dataset), coverage.reached(dataset)
+    found, targets = report.summary(dataset), reached.reached(dataset)
     lines = [f"{name:16} {_plain(value)}" for name, value in found.items()]
     lines += ["", *coverage.lines(dataset, every=options.all)]
     if targets:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline import coverage
+from pipeline import coverage, reached
 from pipeline.planning import Plan
 from schemas import query
 from schemas.errors import InputError
@@ -183,20 +183,20 @@ def targets_plan(recipe: Recipe, planned: Plan, most: int = SUBJECTS) -> list[di
             sum((n for lot, n in weighed if lot.clip == c), np.zeros(len(s.shares)))
             for c in (False, True)
         ]
-        for i, entry in zip(_counted(s, parts), coverage.shares(s, *parts), strict=True):
+        for i, entry in zip(_counted(s, parts), reached.shares(s, *parts), strict=True):
             short = [
                 lot.lot
                 for lot, n in weighed
                 if not lot.clip
                 and n.sum()
-                and abs(n[i] / n.sum() - s.shares[i]) > coverage.TOLERANCE
+                and abs(n[i] / n.sum() - s.shares[i]) > reached.TOLERANCE
             ]
             found.append(entry | {"short": short})
     return found
 
 
 def _counted(s: Any, parts: Sequence[Any]) -> list[int]:
-    """Returns the strata that `coverage.shares` lists."""
+    """Returns the strata that `reached.shares` lists."""
     return [i for i, asked in enumerate(s.shares) if asked > 0 or sum(parts)[i] > 0]
 
 
@@ -205,9 +205,7 @@ def _weighed(lot: Drawn, s: Any) -> Any:
     counts = np.zeros(len(s.shares))
     for rows in lot.rows:
         if rows.count:
-            counts += np.bincount(
-                coverage.strata_of(rows, [s])[s.quantity], minlength=len(s.shares)
-            )
+            counts += np.bincount(reached.strata_of(rows, [s])[s.quantity], minlength=len(s.shares))
     return counts * (lot.total / max(1, len(lot.rows)))
 
 
@@ -253,6 +251,6 @@ def target_lines(found: Sequence[dict[str, Any]], said: str) -> list[str]:
         name = f"{entry['quantity']} {entry['stratum']}"
         text.append(
             f"  {name:38} asked {entry['asked']:.3f}  {shown[0]} ({shown[1]})"
-            f"{'  MISSED' if coverage.missed(entry) else ''}{why}"
+            f"{'  MISSED' if reached.missed(entry) else ''}{why}"
         )
     return text

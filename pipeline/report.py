@@ -13,7 +13,7 @@ import numpy as np
 import yaml
 from markupsafe import Markup
 
-from pipeline import charts, coverage, overlay
+from pipeline import charts, overlay, reached
 from schemas.errors import InputError
 from schemas.files import write_whole
 from schemas.manifest import Dataset, open_dataset
@@ -62,7 +62,7 @@ def preview(url: str, out: str) -> str:
         right=overlay.RIGHT,
         marker=overlay.MARKER,
         strips=[{"src": _jpeg_uri(p), "caption": c} for c, p in overlay.strips(dataset)],
-        targets=coverage.reached(dataset),
+        targets=reached.reached(dataset),
         groups_of_plots=charts.groups(dataset),
         names=charts.names(dataset),
         explorer=charts.explorer(dataset),
