@@ -44,7 +44,7 @@ def fabricate(recipe: SynthRecipe, url: str, *, whole: bool) -> manifest.Dataset
     store, receipts = Store(url), list[ShardReceipt]()
     for job in planned.missing:
         if whole or not receipts:
-            contents = _noise(job.samples, spec.sizes, spec.fingerprint)
+            contents = noise(job.samples, spec.sizes, spec.fingerprint)
             statistics = quality.statistics(contents, spec)
             receipts.append(
                 produce.write(store, job.key, job.action_key, contents, statistics, job.inputs)
@@ -59,7 +59,8 @@ def fabricate(recipe: SynthRecipe, url: str, *, whole: bool) -> manifest.Dataset
     return manifest.publish(url, recipe.model_dump(mode="json"), receipts)
 
 
-def _noise(rows: int, sizes: layout.Sizes, skeleton: str) -> ShardContents:
+def noise(rows: int, sizes: layout.Sizes, skeleton: str) -> ShardContents:
+    """Returns a shard of random numbers and one small picture."""
     rng = np.random.default_rng(rows)
     arrays = layout.empty(sizes, rows)
     for array in arrays.values():

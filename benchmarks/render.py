@@ -34,6 +34,7 @@ from workers import (
     performance,
     quality,
     render,
+    shot,
     stage,
     streaks,
     synth,
@@ -162,7 +163,7 @@ def main() -> None:
     sources = synth.load(recipe)
     for subject in range(2):  # fills the caches of bodies, bystanders, textures and shaders
         make(recipe, sources, subject)
-    stages, renderer = Stages(), synth._renderer(options.size)
+    stages, renderer = Stages(), shot.renderer(options.size)
     watch_all(stages, renderer)
     before, subject, rows, planned = resident_mb(), 2, 0, 0
     start = time.process_time()

@@ -10,9 +10,9 @@ from typing import Any
 
 from tqdm import tqdm
 
-from pipeline import build, export, forecast, recipes, report, upkeep
+from pipeline import build, coverage, export, forecast, outlook, reached, recipes, report, upkeep
 from pipeline.executor import Executor, Failure, LocalExecutor, RayExecutor
-from schemas import files
+from schemas import files, manifest
 from schemas.errors import InputError
 from schemas.recipes import Recipe
 from workers.produce import Job
@@ -53,6 +53,15 @@ def _parser() -> argparse.ArgumentParser:
             "--to", required=True, metavar="URL", help="path, file://, s3://, gs://, az://"
         )
         _add_words(command)
+        if name == "plan":
+            _add_query(command, "also count the samples that match, there and to be made")
+            command.add_argument(
+                "--subjects",
+                type=_count,
+                default=outlook.SUBJECTS,
+                metavar="N",
+                help="draw at most N subjects of each lot to say what a build would add",
+            )
         if name == "build":
             command.add_argument("--engine", choices=("local", "ray"), default="ray")
             command.add_argument(
@@ -71,6 +80,11 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser("info", help="say what a dataset holds")
     command.add_argument("url")
     command.add_argument("--json", action="store_true")
+    command.add_argument("--all", action="store_true", help="show both sides of every angle")
+    _add_query(command, "count the samples that match and list some")
+    command.add_argument(
+        "--examples", type=_count, default=12, metavar="N", help="how many to list"
+    )
     command.set_defaults(run=_info)
     command = commands.add_parser(
         "preview", help="write one self-contained HTML page about a dataset"
@@ -98,6 +112,17 @@ def _add_words(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true")
 
 
+def _add_query(command: argparse.ArgumentParser, text: str) -> None:
+    example = 'for example "knee_flexion > 110 and camera_yaw between 60 and 120"'
+    command.add_argument("--query", metavar="Q", help=f"{text}: {example}")
+
+
+def _count(text: str) -> int:
+    if (count := int(text)) < 1:
+        raise ValueError(text)
+    return count
+
+
 def _minutes(text: str) -> float:
     minutes = float(text)
     if not 0 <= minutes < float("inf"):
@@ -107,8 +132,16 @@ def _minutes(text: str) -> float:
 
 def _plan(options: argparse.Namespace) -> int:
     recipe = recipes.load(options.recipe, options.words)
-    found = forecast.describe(recipe, build.plan(recipe, files.absolute(options.to)))
-    _show(options.json, found, forecast.described(recipe.name, found))
+    planned = build.plan(recipe, files.absolute(options.to))
+    found = forecast.describe(recipe, planned)
+    lines = forecast.described(recipe.name, found)
+    if targets := outlook.targets_plan(recipe, planned, options.subjects):
+        found["targets"] = targets
+        lines += outlook.target_lines(targets, "a build would reach")
+    if options.query:
+        found["query"] = outlook.query_plan(recipe, planned, options.query, options.subjects)
+        lines += outlook.described(found["query"])
+    _show(options.json, found, lines)
     return 0
 
 
@@ -215,12 +248,22 @@ def _reasons(failures: Sequence[Failure[Job]]) -> list[str]:
 
 
 def _info(options: argparse.Namespace) -> int:
-    found = report.info(files.absolute(options.url))
-    if options.json:
-        print(json.dumps(found, indent=1))
-    else:
-        for name, value in found.items():
-            print(f"{name:16} {_plain(value)}")
+    dataset = manifest.open_dataset(files.absolute(options.url))
+    if options.query:
+        asked = coverage.ask(dataset, options.query)
+        found = {"query": options.query} | coverage.count(dataset, asked)
+        found["examples"] = coverage.examples(dataset, asked, options.examples)
+        _show(options.json, found, coverage.found_lines(found))
+        return 0
+    found, targets = report.summary(dataset), reached.reached(dataset)
+    lines = [f"{name:16} {_plain(value)}" for name, value in found.items()]
+    lines += ["", *coverage.lines(dataset, every=options.all)]
+    if targets:
+        found["targets"] = targets
+        lines += ["", *outlook.target_lines(targets, "it reached")]
+    statistics = dataset.statistics
+    found["quantities"], found["names"] = coverage.table(statistics), dict(statistics.names)
+    _show(options.json, found, lines)
     return 0
 
 

@@ -219,22 +219,21 @@ def _mp4(pictures: Iterator[images.Picture], times: NDArray[np.float32], fps: fl
 def _about_clip(
     dataset: Dataset, shard: ShardReceipt, arrays: dict[str, np.ndarray], rows: Sequence[int]
 ) -> dict[str, Any]:
-    """Describes a clip; the camera stands still, so its first frame speaks for all.
-
-    Raises:
-        InputError: the camera moves.
-    """
-    first = rows[0]
-    for name in ("K", "T_cam_from_ground"):
-        if not np.allclose(arrays[name][rows], arrays[name][first], rtol=0, atol=1e-6):
-            raise InputError(dataset.url, f"has a clip whose {name} changes", "Build it anew")
-    stature, mass, age, sex = (float(value) for value in arrays["anthropometry"][first])
+    """Describes a clip; a camera in a hand moves, so it has a matrix a frame, one that stands still has one."""
+    stature, mass, age, sex = (float(value) for value in arrays["anthropometry"][rows[0]])
     return {
         "dataset_id": dataset.dataset_id,
         "lot": shard.key.lot,
         "split": shard.key.split,
         "times": [round(float(t), 6) for t in arrays["time"][list(rows)]],
-        "K": arrays["K"][first].astype(np.float64).tolist(),
-        "T_cam_from_ground": arrays["T_cam_from_ground"][first].tolist(),
+        "K": _matrices(arrays["K"][list(rows)]),
+        "T_cam_from_ground": _matrices(arrays["T_cam_from_ground"][list(rows)]),
         "person": {"stature_m": stature, "mass_kg": mass, "age": age, "male": bool(sex)},
     }
+
+
+def _matrices(values: NDArray[Any]) -> list[Any]:
+    """Returns one matrix where all (n, i, j) are the same, else all."""
+    still = np.allclose(values, values[0], rtol=0, atol=1e-6)
+    found: list[Any] = (values[0] if still else values).astype(np.float64).tolist()
+    return found

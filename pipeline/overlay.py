@@ -63,7 +63,7 @@ class Sample:
 def pick(dataset: Dataset, count: int) -> list[Sample]:
     """Draws samples that show the whole dataset: all lots, then all splits; the same for the same dataset."""
     rng = generator(0, "look", dataset.dataset_id)
-    shards = _spread([s for s in dataset.shards if s.rows], rng)[: min(count, _MAX_SHARDS)]
+    shards = spread([s for s in dataset.shards if s.rows], rng)[: min(count, _MAX_SHARDS)]
     if not shards:
         return []
     each = [0] * len(shards)
@@ -140,6 +140,28 @@ def draw(sample: Sample, side: int) -> Picture:
     return np.asarray(small, dtype=np.uint8)
 
 
+def strips(
+    dataset: Dataset, most: int = 3, frames: int = 10, side: int = 150
+) -> list[tuple[str, Picture]]:
+    """Returns a caption and a row of evenly spaced frames with labels of one clip each of the first clip lots."""
+    lots = dataset.recipe.get("motions", {})
+    clips = [n for n, lot in lots.items() if isinstance(lot, dict) and lot.get("clip")]
+    found = []
+    for lot in clips[:most]:
+        shard = next((s for s in dataset.shards if s.rows and s.key.lot == lot), None)
+        if shard is None:
+            continue
+        held = read_arrays(dataset, shard, ["group_id", "time"])
+        rows = np.flatnonzero(held["group_id"] == held["group_id"][0])
+        rows = rows[np.argsort(held["time"][rows], kind="stable")]
+        shown = rows[np.linspace(0, len(rows) - 1, min(frames, len(rows))).astype(int)]
+        samples = _read(dataset, shard, [int(row) for row in shown])
+        ends = [float(held["time"][row]) for row in (rows[0], rows[-1])]
+        text = f"{lot}, subject {int(held['group_id'][0])}, {len(rows)} frames from {ends[0]:.2f} to {ends[1]:.2f} s"
+        found.append((text, sheet([draw(s, side) for s in samples], columns=frames)))
+    return found
+
+
 def sheet(tiles: list[Picture], columns: int, gap: int = 4) -> Picture:
     """Lays equal tiles out in rows on white."""
     if not tiles:
@@ -153,7 +175,7 @@ def sheet(tiles: list[Picture], columns: int, gap: int = 4) -> Picture:
     return canvas
 
 
-def _spread(shards: list[ShardReceipt], rng: np.random.Generator) -> list[ShardReceipt]:
+def spread(shards: list[ShardReceipt], rng: np.random.Generator) -> list[ShardReceipt]:
     """Orders shards so that any beginning holds each (split, lot) about equally."""
     groups: dict[tuple[str, str], list[ShardReceipt]] = {}
     for i in rng.permutation(len(shards)):

@@ -1,7 +1,6 @@
 """What a person wants to know of a dataset: a short summary, a contact sheet, one self-contained page."""
 
 import base64
-import io
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,27 +11,18 @@ import cv2
 import jinja2
 import numpy as np
 import yaml
+from markupsafe import Markup
 
-from pipeline import overlay
+from pipeline import charts, overlay, reached
 from schemas.errors import InputError
 from schemas.files import write_whole
 from schemas.manifest import Dataset, open_dataset
 from schemas.shards import ShardReceipt
-from schemas.statistics import Histogram
 from workers import images
 
 _SAMPLES = 24
 _TILE_PX = 320
 _PLAIN_PX = 128
-_TITLES = {
-    "knee_flexion": "Knee flexion, both sides",
-    "hip_flexion": "Hip flexion, both sides",
-    "camera_yaw": "Camera direction (0 in front, 90 on the left side)",
-    "stature": "Height",
-    "bmi": "Body mass index",
-    "occlusion": "Hidden share of the labelled lower joints",
-    "skin_to_joint": "Joint estimated from the skin to the model's joint",
-}
 
 
 def info(url: str) -> dict[str, Any]:
@@ -41,7 +31,7 @@ def info(url: str) -> dict[str, Any]:
     Raises:
         InputError: nothing is published there, or it cannot be reached.
     """
-    return _info(open_dataset(url))
+    return summary(open_dataset(url))
 
 
 def preview(url: str, out: str) -> str:
@@ -53,14 +43,15 @@ def preview(url: str, out: str) -> str:
     dataset = open_dataset(url)
     samples = overlay.pick(dataset, _SAMPLES)
     quarantine = _quarantine(dataset)
-    histograms = dataset.statistics.histograms
-    names = sorted(histograms, key=lambda n: ([*_TITLES, n].index(n), n))
-    template = Path(__file__).with_name("preview.html").read_text(encoding="utf-8")
+    template, script = (
+        Path(__file__).with_name(name).read_text(encoding="utf-8")
+        for name in ("preview.html", "preview.js")
+    )
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         template
     )
     text = page.render(
-        info=_info(dataset),
+        info=summary(dataset),
         url=url,
         summary=_summary(dataset),
         groups=_group_name(dataset),
@@ -70,7 +61,12 @@ def preview(url: str, out: str) -> str:
         left=overlay.LEFT,
         right=overlay.RIGHT,
         marker=overlay.MARKER,
-        plots=[_plot(name, histograms[name]) for name in names],
+        strips=[{"src": _jpeg_uri(p), "caption": c} for c, p in overlay.strips(dataset)],
+        targets=reached.reached(dataset),
+        groups_of_plots=charts.groups(dataset),
+        names=charts.names(dataset),
+        explorer=charts.explorer(dataset),
+        script=Markup(script),
         quarantine=quarantine,
         quarantined=sum(row["count"] for row in quarantine),
         planned=dataset.rows + sum(row["count"] for row in quarantine),
@@ -100,7 +96,8 @@ def contact_sheet(url: str, out: str, rows: int, cols: int, side: int = 256) -> 
     return out
 
 
-def _info(dataset: Dataset) -> dict[str, Any]:
+def summary(dataset: Dataset) -> dict[str, Any]:
+    """Returns what a dataset holds as JSON values, from its manifest alone."""
     splits: dict[str, int] = {"train": 0, "val": 0, "test": 0}
     lots: dict[str, int] = {}
     for shard in dataset.shards:
@@ -208,40 +205,3 @@ def _plain_sheet(samples: Iterable[overlay.Sample]) -> overlay.Picture:
 
 def _jpeg_uri(picture: overlay.Picture) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(images.encode(picture, 85)).decode()
-
-
-def _plot(name: str, histogram: Histogram) -> dict[str, str]:
-    """Draws a histogram as SVG and says in words what it shows."""
-    edges, counts = np.array(histogram.edges), np.array(histogram.counts)
-    # Here, as its import takes 0.3 s that a build without a page should not pay.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.2, 2.3), layout="constrained")
-    axes = figure.add_subplot()
-    axes.bar(edges[:-1], counts, np.diff(edges), align="edge", color="#3f6f9e", linewidth=0)
-    axes.set_xlim(float(edges[0]), float(edges[-1]))
-    axes.set_xlabel(_unit(histogram))
-    axes.set_ylabel("count")
-    axes.grid(axis="y", color="#e3e6e9", linewidth=0.7)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
-    if name == "camera_yaw":
-        axes.set_xticks([-180, -90, 0, 90, 180])
-    sink = io.BytesIO()
-    figure.savefig(sink, format="svg", metadata={"Date": None})
-    source = "data:image/svg+xml;base64," + base64.b64encode(sink.getvalue()).decode()
-    return {"src": source, "title": _TITLES.get(name, name), "caption": _in_words(histogram)}
-
-
-def _unit(histogram: Histogram) -> str:
-    return histogram.unit.replace("^2", "²")
-
-
-def _in_words(histogram: Histogram) -> str:
-    total = sum(histogram.counts)
-    if not total:
-        return "no values"
-    share = np.cumsum(histogram.counts) / total
-    low = histogram.edges[int(np.searchsorted(share, 0.05))]
-    high = histogram.edges[int(np.searchsorted(share, 0.95 - 1e-12)) + 1]
-    return f"{total:,} values, nine tenths between {low:.3g} and {high:.3g} {_unit(histogram)}"

@@ -13,8 +13,12 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationInfo,
+    field_validator,
     model_validator,
 )
+
+from schemas.targets import Strata, Target, every
 
 
 class Frozen(BaseModel):
@@ -421,10 +425,24 @@ class SynthRecipe(Frozen):
     wardrobe: Wardrobe = Wardrobe()
     camera: Camera = Camera()
     scene: Scene = Scene()
+    targets: dict[str, Target] = Field(default={}, max_length=8)
+    """Shares of the single frames (`clip: false`) by angles of the pose and of the camera (schemas/targets.py)."""
     image_px: int = Field(default=256, ge=32, le=2048)
     jpeg_quality: int = Field(default=92, ge=1, le=100)
     shard_samples: int = Field(default=512, ge=1)
     splits: Splits = Splits()
+
+    @field_validator("targets")
+    @classmethod
+    def _can_be_met(cls, value: dict[str, Target], info: ValidationInfo) -> dict[str, Target]:
+        if "camera" in info.data:  # else the camera itself is refused
+            list(every(value, info.data["camera"].model_dump()))
+        return value
+
+    @property
+    def strata(self) -> tuple[Strata, ...]:
+        """Returns the targets, ready to draw from, in the order of their names."""
+        return tuple(every(self.targets, self.camera.model_dump()))
 
 
 class CocoRecipe(Frozen):

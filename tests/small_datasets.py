@@ -11,9 +11,9 @@ from schemas.keypoints import COCO_KEYPOINTS, Visibility
 from schemas.recipes import CocoRecipe
 from schemas.shards import Quarantined, ShardContents, ShardKey, ShardReceipt, canonical_digest
 from schemas.skeleton import SkeletonSpec
-from schemas.statistics import Histogram, Statistics
+from schemas.statistics import Statistics
 from schemas.store import Store
-from workers import coco, images, osim, produce
+from workers import coco, images, osim, produce, quality
 
 _CHILD = {"shoulder": "humerus", "elbow": "ulna", "wrist": "hand"}
 _CHILD |= {"hip": "femur", "knee": "tibia", "ankle": "talus"}
@@ -31,8 +31,7 @@ def publish_coco(url: str, recipe: CocoRecipe) -> manifest.Dataset:
     receipts = []
     for key in coco.plan(recipe, index):
         contents = coco.make_shard(recipe, index, key)
-        hidden = Histogram.of(contents.arrays["occlusion"], "share", 0.0, 1.0, 7)
-        receipts.append(write(url, key, contents, Statistics(histograms={"occlusion": hidden})))
+        receipts.append(write(url, key, contents, quality.statistics(contents, None)))
     return manifest.publish(url, recipe.model_dump(mode="json"), receipts)
 
 
@@ -49,9 +48,7 @@ def publish_synth(
             contents = _squat(spec, model, subject, frames)
             contents.tables["model"] = digest
             key = ShardKey(source="synth", lot=lot, split="train", members=(subject,))
-            knees = np.degrees(contents.arrays["q"][:, _columns(spec, ["knee_angle_r"])])
-            shown = {"knee_flexion": Histogram.of(knees, "deg", -10, 150, 32)}
-            receipts.append(write(url, key, contents, Statistics(histograms=shown)))
+            receipts.append(write(url, key, contents, quality.statistics(contents, spec)))
     recipe = {
         "kind": "synth",
         "name": "skeletons <on> grey",

@@ -24,7 +24,7 @@ def receipt(number: int, rows: int = 2) -> ShardReceipt:
         bytes=100 * number,
         digests={"zarr.json": f"{number + 1000:064x}", "q/c/0/0": "ab"},
         statistics=Statistics(
-            histograms={"knee": Histogram.of(np.array([number, 50.0]), "deg", 0, 100, 4)},
+            histograms={"knee": Histogram.of(np.array([number, 50.0]), "deg")},
             counts={"rows": rows},
         ),
         quarantine=(Quarantined(sample=f"squat/{number}/0", reason="r", detail="d"),),

@@ -20,7 +20,7 @@ from tiny_coco import document, lay_out, person, picture, small_set
 from pipeline.__main__ import main
 from schemas.errors import InputError
 from schemas.store import Store
-from workers import gpu, motions, osim, produce, synth
+from workers import gpu, motions, osim, produce, shot
 
 ROOT = Path(__file__).parents[1]
 TINY = ("motions={poses: {random: limits, subjects: 2, frames: 1}}", "image_px=48")
@@ -365,10 +365,10 @@ def test_without_gl_the_remedy_is_said_once_and_nothing_is_published(
 
     monkeypatch.setattr(moderngl, "create_context", no_library)
     monkeypatch.setattr(gpu._OWN, "context", None)
-    synth._renderer.cache_clear()
+    shot.renderer.cache_clear()
     url = tmp_path / "set"
     ended = run("build", "squat_small", "--to", url, "--engine", "local", *sets(*TINY))
-    synth._renderer.cache_clear()
+    shot.renderer.cache_clear()
     assert ended.status == 1
     failed = [line for line in ended.err.splitlines() if line.startswith("failed: ")]
     assert len(failed) == 1

@@ -17,7 +17,7 @@ from schemas.geometry import project, transform_points
 from schemas.recipes import SynthRecipe
 from schemas.shards import ShardContents, ShardKey, generator
 from schemas.store import Store
-from workers import images, motions, osim, performance, produce, synth, wardrobe
+from workers import cast, images, motions, osim, performance, produce, synth, wardrobe
 
 LOTS: dict[str, Any] = {
     "squat": {"subjects": 2, "frames": 3, "depth": [100, 110]},
@@ -117,7 +117,7 @@ def lowest_skin(lot: str, contents: ShardContents) -> np.ndarray:
     heights = []
     for subject, q in zip(contents.arrays["group_id"], contents.arrays["q"], strict=True):
         number = int(subject)
-        human = synth._body(recipe.people, data, recipe.seed, number)
+        human = cast.body_of(recipe.people, data, recipe.seed, number)
         scaled = osim.OsimModel(data, human.scale)
         rng = generator(recipe.seed, "outfit", lot, number)
         outfit = wardrobe.dress(human, scaled, recipe.wardrobe, None, rng)
@@ -198,6 +198,18 @@ def test_a_clip_has_one_camera_one_light_and_even_times(shards: dict[str, ShardC
         assert (film[name] == film[name][0]).all()
     assert len(np.unique(apart["T_cam_from_ground"], axis=0)) == len(apart["time"])
     np.testing.assert_allclose(np.diff(film["time"]), 0.25, atol=1e-6)
+
+
+def test_a_clip_shows_one_subject_outfit_and_light_at_consecutive_times() -> None:
+    both = make("film", 0, 1).arrays
+    assert both["group_id"].tolist() == [0, 0, 0, 1, 1, 1]
+    for subject in (0, 1):
+        rows = both["group_id"] == subject
+        for name in ("garment_id", "motion_id", "light_id", "scale", "anthropometry"):
+            assert len(np.unique(both[name][rows], axis=0)) == 1, name
+        assert np.diff(both["sample_id"][rows]).tolist() == [1, 1]
+        np.testing.assert_allclose(np.diff(both["time"][rows]), 0.25, atol=1e-6)
+    assert len(np.unique(both["garment_id"])) == len(np.unique(both["motion_id"])) == 2
 
 
 def test_the_whole_person_of_every_frame_is_in_the_picture(
@@ -344,10 +356,10 @@ def test_feet_stay_on_the_floor_in_a_recording_of_another_body_and_leave_it_in_f
     q = bent(model.spec, np.array([0.0, 20.0, 40.0, 0.0]))
     q[3, model.spec.coordinate_names.index("pelvis_ty")] += 0.4
     recipe = mot_recipe(tmp_path / "none.mot")
-    human = synth._body(recipe.people, osim.read_model("default"), 0, 0)
+    human = cast.body_of(recipe.people, osim.read_model("default"), 0, 0)
     scaled = osim.OsimModel(osim.read_model("default"), human.scale)
     outfit = wardrobe.dress(human, scaled, recipe.wardrobe, None, generator(0, "outfit"))
-    person = synth._Person(body=human, outfit=outfit, model=scaled)
+    person = cast.Person(body=human, outfit=outfit, model=scaled)
     moved = performance.on_floor(q, model.spec, person, recipe.motions["lab"])
     lowest = [float(person.surface(scaled.pose(row))[:, 1].min()) for row in moved]
     np.testing.assert_allclose(lowest[:3], 0.0, atol=1e-4)

@@ -69,8 +69,28 @@ def perform(
             q=q,
             rejects=_penetrating(q, model, body),
         )
-    motion, kind, mask = _motion(lot, name, sources, model, rng, body)
+    motion, kind, mask = motion_of(lot, name, sources, model, rng, body)
     times = _times(lot, motion, rng)
+    q, rejects, known = settled(motion, mask, times, lot, model, body)
+    return Performance(
+        description=described(motion, name, kind),
+        times=times,
+        q=q,
+        rejects=rejects,
+        q_mask=known,
+        motion=motion,
+    )
+
+
+def settled(
+    motion: Motion,
+    mask: marker_ik.Mask | None,
+    times: Array,
+    lot: AnyLot,
+    model: osim.OsimModel,
+    body: Body | None,
+) -> tuple[Array, dict[int, SampleRejected], NDArray[np.uint8] | None]:
+    """Returns the poses (t, c) of a motion at times (t,), the unfit ones, and what is known of them (t, c)."""
     q, rejects = within_limits(motion.at(times), model.spec)
     for frame in np.flatnonzero(~motion.covered(times)):
         detail = f"the recording has no sound rows around {times[frame]:.3f} s"
@@ -81,19 +101,23 @@ def perform(
     if known is not None:
         for frame in np.flatnonzero(~known.any(axis=1)):
             rejects[int(frame)] = SampleRejected("all_masked", "no landmark is where it should be")
-    about: dict[str, Any] = {"name": name, "kind": kind, "parameters": motion.parameters}
-    about |= {"rows_left_out": len(motion.rejected), "filled": list(motion.filled)}
-    return Performance(
-        description=about,
-        times=times,
-        q=q,
-        rejects=rejects,
-        q_mask=known,
-        motion=motion,
-    )
+    return q, rejects, known
 
 
-def _motion(
+def described(motion: Motion, name: str, kind: str) -> dict[str, Any]:
+    """Returns a motion's entry in the table of motions."""
+    return {
+        "name": name,
+        "kind": kind,
+        "parameters": motion.parameters,
+        "start_s": float(motion.times[0]),
+        "stop_s": float(motion.times[-1]),
+        "rows_left_out": len(motion.rejected),
+        "filled": list(motion.filled),
+    }
+
+
+def motion_of(
     lot: AnyLot,
     name: str,
     sources: Sources,
@@ -137,6 +161,13 @@ def _penetrating(q: Array, model: osim.OsimModel, body: Body | None) -> dict[int
     }
 
 
+def clear(q: Array, model: osim.OsimModel, body: Body | None) -> NDArray[np.bool_]:
+    """Says which poses (t, c) keep the body out of itself; all, where none does."""
+    bad = _penetrating(q, model, body)
+    found = np.array([i not in bad for i in range(len(q))])
+    return found if found.any() else np.ones(len(q), bool)
+
+
 def within_limits(q: Array, spec: SkeletonSpec) -> tuple[Array, dict[int, SampleRejected]]:
     """Moves angles (t, c) a little beyond a limit onto it, and names the frames that are further off."""
     low = np.array([c.lower for c in spec.coordinates])
@@ -151,8 +182,14 @@ def within_limits(q: Array, spec: SkeletonSpec) -> tuple[Array, dict[int, Sample
     return spec.couple(inside), rejects
 
 
-def on_floor(q: Array, spec: SkeletonSpec, person: Standing, lot: AnyLot) -> Array:
+def on_floor(
+    q: Array, spec: SkeletonSpec, person: Standing, lot: AnyLot, whole: Array | None = None
+) -> Array:
     """Moves the root so that the lowest skin stands on y = 0 and the person near the origin.
+
+    Args:
+        whole: (n, c) poses that stand for the motion where `q` (t, c) are moments of it; then no pose depends on
+            the others in `q`.
 
     Random poses each by itself, procedural motions as a whole. In a recording the height of the feet drifts, as the
     root moves as another body's did: lifts up to `DRIFT_M` are taken out, and longer ones (flights) shortened by it.
@@ -160,12 +197,19 @@ def on_floor(q: Array, spec: SkeletonSpec, person: Standing, lot: AnyLot) -> Arr
     each = isinstance(lot, RandomLot)
     drift = np.inf if each else DRIFT_M if isinstance(lot, MotLot | TrcLot) else 0.0
     columns = [_root_column(spec, name) for name in ("pelvis_tx", "pelvis_ty", "pelvis_tz")]
-    lowest = np.array([person.surface(person.model.pose(row))[:, 1].min() for row in q])
+    lowest = _lowest(q, person)
+    floor = (lowest if whole is None else _lowest(whole, person)).min()
     moved = q.copy()
-    moved[:, columns[1]] -= lowest - np.maximum(0.0, lowest - lowest.min() - drift)
+    moved[:, columns[1]] -= lowest - np.maximum(0.0, lowest - floor - drift)
     for column in (columns[0], columns[2]):
-        moved[:, column] -= q[:, column] if each else q[:, column].mean()
+        middle = (q if whole is None else whole)[:, column].mean()
+        moved[:, column] -= q[:, column] if each else middle
     return moved
+
+
+def _lowest(q: Array, person: Standing) -> Array:
+    """Returns the height of the lowest skin (t,) in poses (t, c)."""
+    return np.array([person.surface(person.model.pose(row))[:, 1].min() for row in q])
 
 
 def _root_column(spec: SkeletonSpec, name: str) -> int:

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas import geometry
+from schemas.quantities import Rows, catalogue
 from schemas.shards import Quarantined, ShardContents
 from schemas.skeleton import SkeletonSpec
-from schemas.statistics import Histogram, Statistics
+from schemas.statistics import Histogram, Statistics, count_names
 from workers.osim import Pose
 
 REPROJECTION_PX = 0.01
@@ -138,35 +139,28 @@ def _limits(contents: ShardContents, spec: SkeletonSpec) -> Check:
 
 
 def statistics(contents: ShardContents, spec: SkeletonSpec | None) -> Statistics:
-    """Counts what the preview shows; adds up over shards."""
-    arrays = contents.arrays
-    histograms = {"occlusion": Histogram.of(arrays["occlusion"], "share", 0.0, 1.0, 7)}
-    if spec is not None:
-        stature, mass = arrays["anthropometry"][:, 0], arrays["anthropometry"][:, 1]
-        histograms |= {
-            "knee_flexion": Histogram.of(
-                _angles(arrays["q"], spec, "knee_angle"), "deg", -10, 150, 32
-            ),
-            "hip_flexion": Histogram.of(
-                _angles(arrays["q"], spec, "hip_flexion"), "deg", -40, 140, 36
-            ),
-            "camera_yaw": Histogram.of(np.degrees(arrays["camera_yaw"]), "deg", -180, 180, 36),
-            "stature": Histogram.of(stature, "m", 1.3, 2.1, 32),
-            "bmi": Histogram.of(mass / stature**2, "kg/m^2", 14, 44, 30),
-        }
-    distances = np.array(list(_skin_distances(contents)), dtype=np.float64) * 1000.0
+    """Counts every quantity of a shard's samples; adds up over shards."""
+    rows = Rows(arrays=contents.arrays, tables=contents.tables, spec=spec)
+    histograms: dict[str, Histogram] = {}
+    names: dict[str, dict[str, int]] = {}
+    for quantity in catalogue(spec, contents.tables).values():
+        if not quantity.counted:
+            continue
+        values = quantity.of(rows)
+        if quantity.named:
+            names[quantity.name] = count_names(value for value in values if value)
+        else:
+            histograms[quantity.name] = Histogram.of(values, quantity.unit)
+    distances = np.array(_skin_distances(contents), dtype=np.float64) * 1000.0
     if distances.size:
-        histograms["skin_to_joint"] = Histogram.of(distances, "mm", 0, 50, 25)
+        histograms["skin_to_joint"] = Histogram.of(distances, "mm")
     counts = {"planned": contents.planned, "rows": len(contents.images)}
     counts |= {f"quarantined_{q.reason}": 0 for q in contents.quarantine}
     for entry in contents.quarantine:
         counts[f"quarantined_{entry.reason}"] += 1
-    return Statistics(histograms=histograms, counts=counts)
-
-
-def _angles(q: NDArray[np.float64], spec: SkeletonSpec, stem: str) -> NDArray[np.float64]:
-    columns = [i for i, n in enumerate(spec.coordinate_names) if n in (f"{stem}_r", f"{stem}_l")]
-    return np.degrees(q[:, columns])
+    unmet = contents.tables.get("unmet", {})
+    counts |= {f"unmet_{quantity}": int(count) for quantity, count in unmet.items()}
+    return Statistics(histograms=histograms, names=names, counts=counts)
 
 
 def _skin_distances(contents: ShardContents) -> list[float]:

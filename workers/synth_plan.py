@@ -9,7 +9,7 @@ from schemas import files
 from schemas.recipes import AnyLot, MotLot, ProceduralLot, RandomLot, SynthRecipe, TrcLot
 from schemas.shards import ShardKey, Split
 from schemas.skeleton import SkeletonSpec
-from workers import annotate, anny_data, family, hdri, motions, osim, photos, trc
+from workers import annotate, anny_data, family, hdri, motions, osim, photos, selection, trc
 from workers.makehuman_pack import Pack, open_pack
 from workers.marker_ik import Trial
 
@@ -58,6 +58,7 @@ def load(recipe: SynthRecipe) -> Sources:
     _warn_of_meshes(sources.osim, recipe.model)
     spec = spec_of(sources.osim)
     annotate.keypoint_joints(spec)
+    selection.check(recipe, spec)
     for name, lot in lots.items():
         motions.read_mot(sources.mots[name], lot.mot, spec)
     if any(_on_feet(lot) for lot in recipe.motions.values()):
@@ -147,6 +148,8 @@ def settings(recipe: SynthRecipe, lot: str) -> dict[str, Any]:
     unused = {"assets"} if recipe.wardrobe.assets else {"assets", "dressed"}
     chosen["wardrobe"] = {k: v for k, v in whole["wardrobe"].items() if k not in unused}
     motion = recipe.motions[lot]
+    if recipe.targets and not motion.clip:
+        chosen["targets"] = whole["targets"]
     idle = {"subjects", "mot", "trc", "static", "model"}
     if not motion.clip or isinstance(motion, RandomLot):
         idle.add("fps")  # frames are not spaced by it
