@@ -1,0 +1,211 @@
+"""Measures streams of ready-to-train batches: Kineforge beside other loaders and the decode-only bound, in one run.
+
+    OMP_NUM_THREADS=1 python -m benchmarks.stream --peers-python VENV/bin/python [--samples 8192] [--rounds 3]
+        [--media local,s3,s3+25ms] [--peers litdata,mosaicml,webdataset,ray-data,hf-mapped,hf-streaming] [--quick]
+
+VENV is made from `benchmarks/peers.txt`, which says how. Without --peers-python only Kineforge and the bound run.
+
+All loaders read the same JPEG bytes (persons cut out of COCO's photographs, 256 x 192, about 22 kB) with the same
+targets, decode them by the same decoder, and give shuffled batches of 64: images uint8 (64, h, w, 3), keypoints
+(64, 17, 3), boxes (64, 4). Every epoch is proved to hold every sample once, as it was, by ids and checksums. The
+decoder's bound takes the bytes from memory, in order, into buffers that it reuses. Each (loader, workers, medium)
+runs in a fresh process, all in turn, round after round; figures are medians over rounds. Workers are processes of
+the peers (0: none) and decoding threads of Kineforge and the bound.
+
+cold: the first epoch, from before opening the dataset to its end, with an empty cache (local: the files' pages
+dropped from memory). warm: the epochs after it in the same process, with whatever the loader kept. steady: the first
+epoch after its first batch. Media: `local` is a folder, `s3` SeaweedFS on loopback, which shares the cores;
+`s3+25ms` the same with 25 ms before every request. The last line is one JSON object: `ratio_*` is Kineforge over the
+best peer, the lower of cold and warm; `kept_at_25ms` Kineforge's steady rate with the delay over that without;
+`decode_bound_fraction` Kineforge's warm local rate over the bound's, the lower of 1 and 2 threads.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.stream_process import Case, Failed, ask, media, time_case
+from benchmarks.stream_run import OURS, PLACES
+from benchmarks.stream_samples import expected
+
+PEERS = tuple(name for name in PLACES if name not in OURS)
+MEDIA = ("local", "s3", "s3+25ms")
+Found = dict[Case, dict[str, float]]
+_COLUMNS = {
+    "cold_per_s": ("cold/s", 0),
+    "warm_per_s": ("warm/s", 0),
+    "steady_per_s": ("steady/s", 0),
+    "cold_cpu_us": ("CPU us cold", 0),
+    "warm_cpu_us": ("CPU us warm", 0),
+    "first_batch_seconds": ("first batch s", 2),
+    "import_seconds": ("imports s", 2),
+    "peak_mib": ("peak MiB", 0),
+}
+
+
+def prepare(folder: Path, count: int, coco: Path) -> tuple[int, float]:
+    """Makes the samples; returns their checksum and mean size in bytes."""
+    from benchmarks.stream_ours import make_samples
+
+    samples = make_samples(coco, count)
+    samples.save(folder / "samples")
+    return expected(samples), len(samples.jpegs) / count
+
+
+def write_all(names: Sequence[str], folder: Path, peers_python: str) -> dict[str, str]:
+    """Writes every format; returns why a loader cannot take part, by name."""
+    failures = {}
+    for name in names:
+        python = sys.executable if name in OURS else peers_python
+        words = ["write", "--samples", str(folder / "samples"), "--url", str(folder / name)]
+        try:
+            said = ask([python, "-m", "benchmarks.stream_run", name, *words], {}, folder)
+        except Failed as failure:
+            failures[name] = str(failure)
+            print(f"{name}: cannot write: {failure}", flush=True)
+        else:
+            print(f"{name}: {said['settings']}", flush=True)
+    return failures
+
+
+def cases(names: Sequence[str], wanted: Sequence[str]) -> list[Case]:
+    """Returns every (medium, loader, workers); the bound has no medium."""
+    return [
+        Case(medium, name, workers)
+        for medium in wanted
+        for name in names
+        for workers in ((1, 2) if name in OURS else (0, 1, 2))
+        if name != "decode-bound" or medium == wanted[0]
+    ]
+
+
+def summarise(found: dict[Case, list[dict[str, float]]]) -> Found:
+    """Takes medians over rounds."""
+    return {
+        case: {key: median(r[key] for r in rounds) for key in rounds[0]}
+        for case, rounds in found.items()
+        if rounds
+    }
+
+
+def table(found: Found) -> str:
+    """Returns the medians as a Markdown table."""
+    head = ["medium", "loader", "workers", *(title for title, _ in _COLUMNS.values())]
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    for case, values in found.items():
+        cells = [f"{values[key]:,.{digits}f}" for key, (_, digits) in _COLUMNS.items()]
+        lines.append(
+            "| " + " | ".join([case.medium, case.loader, str(case.workers), *cells]) + " |"
+        )
+    return "\n".join(lines)
+
+
+def best(found: Found, medium: str, names: Sequence[str], key: str) -> tuple[float, str]:
+    """Returns the highest rate of some loaders at any setting, and whose it is."""
+    rates = [
+        (values[key], f"{case.loader}, {case.workers} workers")
+        for case, values in found.items()
+        if case.medium == medium and case.loader in names
+    ]
+    return max(rates, default=(float("nan"), "none"))
+
+
+def verdict(found: Found, wanted: Sequence[str]) -> dict[str, Any]:
+    """Returns what the last line says."""
+    result: dict[str, Any] = {"best_peer": {}}
+    for medium in wanted:
+        ratios = {}
+        for state in ("cold", "warm"):
+            ours, _ = best(found, medium, ("kineforge",), f"{state}_per_s")
+            peer, who = best(found, medium, PEERS, f"{state}_per_s")
+            ratios[state] = ours / peer
+            result["best_peer"][f"{medium}, {state}"] = who
+        name = medium.removeprefix("s3+")
+        result |= {f"ratio_{name}_{state}": ratio for state, ratio in ratios.items()}
+        result[f"ratio_{name}"] = min(ratios.values())
+        bounds = [_bound(found, medium, threads, wanted[0]) for threads in (1, 2)]
+        end = "" if medium == "local" else f"_{name}"
+        result[f"decode_bound_fraction{end}"] = min(bounds)
+    if {"s3", "s3+25ms"} <= set(wanted):
+        with_delay = [found[Case("s3+25ms", "kineforge", t)]["steady_per_s"] for t in (1, 2)]
+        without = [found[Case("s3", "kineforge", t)]["steady_per_s"] for t in (1, 2)]
+        result["kept_at_25ms"] = min(a / b for a, b in zip(with_delay, without, strict=True))
+    firsts = [v["first_batch_seconds"] for c, v in found.items() if c.loader == "kineforge"]
+    return result | {"first_batch_seconds": max(firsts)}
+
+
+def _bound(found: Found, medium: str, threads: int, first: str) -> float:
+    ours, bound = Case(medium, "kineforge", threads), Case(first, "decode-bound", threads)
+    return found[ours]["warm_per_s"] / found[bound]["warm_per_s"]
+
+
+def main() -> None:
+    """Measures and prints."""
+    options = _options()
+    names = [*OURS, *(options.peers if options.peers_python else [])]
+    folder = Path(tempfile.mkdtemp(prefix="stream-"))
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        total, size = prepare(folder, options.samples, options.coco)
+        print(f"{options.samples} samples of {size:,.0f} bytes", flush=True)
+        failures = write_all(names, folder, options.peers_python)
+        names = [name for name in names if name not in failures]
+        places = stack.enter_context(media(folder, names, options.media))
+        found: dict[Case, list[dict[str, float]]] = {c: [] for c in cases(names, options.media)}
+        for _ in range(options.rounds):
+            for case, rounds in found.items():
+                if str(case) in failures:
+                    continue
+                python = sys.executable if case.loader in OURS else options.peers_python
+                size_words = ["--count", str(options.samples), "--total", str(total)]
+                try:
+                    rounds.append(time_case(case, python, size_words, places, folder))
+                    cold, warm = rounds[-1]["cold_per_s"], rounds[-1]["warm_per_s"]
+                    print(f"{case}: {cold:,.0f} cold, {warm:,.0f} warm", flush=True)
+                except Failed as failure:
+                    failures[str(case)] = str(failure)
+                    rounds.clear()
+                    print(f"{case}: {failure}", flush=True)
+    medians = summarise(found)
+    print(table(medians))
+    result = verdict(medians, options.media)
+    result |= {"samples": options.samples, "rounds": options.rounds, "failures": failures}
+    print(json.dumps(_rounded(result)))
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--samples", type=int, default=8192)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--media", default=",".join(MEDIA))
+    parser.add_argument("--peers", default=",".join(PEERS))
+    parser.add_argument("--peers-python", default="", help="interpreter of the peers' venv")
+    parser.add_argument("--coco", type=Path, default=Path("../shared/data/coco"))
+    parser.add_argument("--quick", action="store_true", help="1,024 samples, one round")
+    options = parser.parse_args()
+    options.media, options.peers = options.media.split(","), options.peers.split(",")
+    if options.quick:
+        options.samples, options.rounds = 1024, 1
+    for given, known in ((options.media, MEDIA), (options.peers, PEERS)):
+        if unknown := set(given) - set(known):
+            parser.error(f"unknown: {sorted(unknown)}; known: {', '.join(known)}")
+    return options
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _rounded(entry) for name, entry in value.items()}
+    return float(f"{value:.4g}") if isinstance(value, float) else value
+
+
+if __name__ == "__main__":
+    main()
