@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -20,6 +21,8 @@ from workers.produce import Job
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command; an input that is refused ends in one paragraph and exit status 2."""
     options = _parser().parse_args(arguments)
+    # Schedulers and containers stop a job so: it then ends as Ctrl-C ends it, with what it has listed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING)
     try:
         status: int = options.run(options)

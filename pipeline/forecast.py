@@ -8,6 +8,7 @@ from schemas import leases, manifest
 from schemas.errors import InputError
 from schemas.recipes import Recipe
 from schemas.shards import ShardReceipt
+from schemas.store import Store
 
 BYTES_PER_PIXEL = 0.3
 """Of a stored picture with all labels, where nothing is published to go by: measured 0.31 in synthetic 256² frames,
@@ -71,7 +72,8 @@ def status(url: str) -> dict[str, Any]:
     numbers = manifest.commit_numbers(url)
     newest = manifest.read_commit(url, numbers[-1]) if numbers else None
     running = [lease for lease in leases.held(url) if lease.alive]
-    if newest is None and not running:
+    shards = len(Store(url).action_keys())
+    if newest is None and not running and not shards:
         raise InputError(url, "holds no dataset and no build", "Check the URL, or build it first")
     complete = newest
     if newest is not None and not newest.complete:
@@ -83,6 +85,7 @@ def status(url: str) -> dict[str, Any]:
         "head": None if complete is None else _commit(complete),
         "unfinished": [] if newest is None or newest.complete else [_commit(newest)],
         "unfinished_commits": sum(number > first for number in numbers),
+        "stored_shards": shards,
         "running": [
             {"host": b.host, "pid": b.pid, "since": b.created, "shards": len(b.wanted)}
             for b in running
@@ -93,7 +96,8 @@ def status(url: str) -> dict[str, Any]:
 def standing(found: dict[str, Any]) -> list[str]:
     """Writes what `status` found for people."""
     head = found["head"]
-    lines = [f"{found['url']}: {_state(head)}" if head else f"{found['url']}: nothing complete yet"]
+    none = f"nothing complete yet, {found['stored_shards']} shards made or begun"
+    lines = [f"{found['url']}: {_state(head) if head else none}"]
     since = found["unfinished_commits"]
     lines += [f"  unfinished, newest of {since} since: {_state(c)}" for c in found["unfinished"]]
     lines += [

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from schemas import manifest
+from schemas import manifest, untrusted
 from schemas.errors import InputError
 from schemas.manifest import Commit, Dataset
 from schemas.manifest_checks import read_names
 from schemas.shards import ShardReceipt, changed_inputs
 from schemas.store import Store
 
-_TAG_PATH = re.compile(r"tags/([^/]+)\.json")
+_TAG_PATH = re.compile(r"tags/(?!\d+\.json$)([A-Za-z0-9][A-Za-z0-9._-]{0,99})\.json")
+"""What no tag can be called, such as a synchronised folder's `paper (1).json`, is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +77,10 @@ def _tagged(url: str, name: str) -> int | None:
     """Reads which commit a tag names; None where there is no such tag."""
     path = manifest.tag_path(name)
     try:
-        return int(json.loads(Store(url).get_bytes(path))["number"])
+        return int(untrusted.json_object(Store(url).get_bytes(path))["number"])
     except FileNotFoundError:
         return None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         raise InputError(
             f"{url}/{path}",
             f"is no readable tag ({error!r})",
@@ -109,8 +110,10 @@ def add_tag(url: str, name: str, reference: str | None = None) -> Commit:
     try:
         # A garbage collection may have dropped the commit just now; it looks for tags after its deletion.
         manifest.read_commit(url, chosen.number)
-    except InputError:
-        Store(url).objects.delete(path)
+    except InputError as error:
+        # A store that fails says nothing of the commit; the tag may be an old one.
+        if isinstance(error.__cause__, FileNotFoundError):
+            Store(url).objects.delete(path)
         raise
     return chosen
 

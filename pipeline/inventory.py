@@ -1,6 +1,7 @@
 """Which objects a published state consists of, and work on many of them at once in bounded memory."""
 
-import json
+import contextlib
+import os
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -8,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from schemas import files, receipts
+from schemas import files, receipts, untrusted
 from schemas.errors import InputError
 from schemas.manifest import Dataset
 from schemas.shards import ShardReceipt
@@ -50,7 +51,7 @@ def root_of(action_key: str) -> str:
 def model_in(root: bytes) -> str | None:
     """Returns the sha256 of the model that a shard's root metadata names, or None where it names none."""
     try:
-        tables: Any = json.loads(root)["attributes"]["kineforge"].get("tables", {})
+        tables: Any = untrusted.json_object(root)["attributes"]["kineforge"].get("tables", {})
         model = tables.get("model")
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
@@ -63,10 +64,10 @@ def agrees(root: bytes, receipt: ShardReceipt) -> bool:
     The dataset id covers roots alone, so what a manifest says beyond them holds only if they say it too.
     """
     try:
-        stored = json.loads(root)["attributes"]["kineforge"]["receipt"]
+        stored = untrusted.json_object(root)["attributes"]["kineforge"]["receipt"]
         # A shard does not say its split: that is the recipe's matter.
         told = receipts.from_json(stored | {"key": stored["key"] | {"split": receipt.key.split}})
-    except (AttributeError, KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, OverflowError, TypeError, ValueError):
         return False
     return _told(told) == _told(receipt)
 
@@ -138,12 +139,19 @@ def inside(url: str, action_key: str) -> None:
     Raises:
         InputError: it is.
     """
-    if "://" in url and not url.startswith("file://"):
+    folder = _on_disk(url)
+    if folder is None:
         return
-    folder = Path(files.absolute(url.removeprefix("file://"))).resolve()
     place = folder / "shards" / action_key
     if place.resolve() != place:
         raise InputError(str(place), "is a link to elsewhere", "Remove the link by hand")
+
+
+def _on_disk(url: str) -> Path | None:
+    """Returns the folder of a dataset on this machine's disk, None for any other store."""
+    if "://" in url and not url.startswith("file://"):
+        return None
+    return Path(files.absolute(url.removeprefix("file://"))).resolve()
 
 
 def remove_shard(url: str, action_key: str) -> int:
@@ -162,4 +170,13 @@ def remove_shard(url: str, action_key: str) -> int:
         if not found:
             break
         removed += sum(1 for _ in concurrently(store.delete, found))
+    if (folder := _on_disk(url)) is not None:
+        _remove_empty_folders(folder / "shards" / action_key)
     return removed
+
+
+def _remove_empty_folders(top: Path) -> None:
+    """Removes what a file that was deleted by hand leaves: an empty folder, which would still be listed."""
+    for place, _, _ in os.walk(top, topdown=False):
+        with contextlib.suppress(OSError):  # not empty: someone writes it again
+            os.rmdir(place)

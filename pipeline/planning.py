@@ -1,15 +1,18 @@
 """Compares what a recipe wants with what is there: what is to make, and why."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from schemas import manifest
+from schemas.errors import InputError
 from schemas.recipes import Recipe
 from schemas.shards import ShardKey, ShardReceipt, changed_inputs
 from schemas.store import Store
 from workers import produce
 
+log = logging.getLogger(__name__)
 NEW = "new"
 LOST = "lost: the manifest names it, the store does not hold it"
 UNRECORDED = "inputs: not recorded by the build that published it"
@@ -26,7 +29,7 @@ class Plan:
     present: dict[str, ShardReceipt]
     """Receipts of wanted shards that are whole, by action key, with the splits that are wanted now."""
     recalled: frozenset[str]
-    """Those of them that neither the newest state nor the newest complete one names."""
+    """Those of them that the newest state does not name."""
     published: manifest.Dataset | None
     """The newest complete state, or the newest of all where none is complete."""
     head: int | None
@@ -58,20 +61,19 @@ class Plan:
 def plan(recipe: Recipe, url: str) -> Plan:
     """Compares the shards that a recipe wants with those that are whole at the URL.
 
-    One listing of names and the manifests of the newest and the newest complete state; single shards are
-    read only where neither names them.
+    One listing of names and the manifest of the newest state; single shards are read only where that does not
+    name them. An older state may name what `verify --delete-bad` has deleted since, and a listing what is gone.
 
     Raises:
-        InputError: an input is missing or unfit, or the store cannot be read.
+        InputError: an input is missing or unfit, the URL names a state, or the store cannot be read.
     """
+    if (reference := manifest.split_reference(url)[1]) is not None:
+        why = "names one state of a dataset, so nothing could read what is built there"
+        raise InputError(url, why, f"Leave out @{reference}, or choose a name without @")
     jobs = tuple(produce.plan(recipe, url))
     begun = Store(url).action_keys()
-    newest = manifest.find_dataset(url)
-    complete = _complete(newest)
-    known: dict[str, ShardReceipt] = {}
-    for dataset in (complete, newest):
-        if dataset is not None:
-            known |= {shard.action_key: shard for shard in dataset.shards}
+    newest, complete = _newest(url)
+    known = {shard.action_key: shard for shard in (newest.shards if newest else ())}
     there = [job for job in jobs if job.action_key in begun]
     present = {
         job.action_key: replace(known[job.action_key], key=job.key)
@@ -84,8 +86,23 @@ def plan(recipe: Recipe, url: str) -> Plan:
         present=present | recalled,
         recalled=frozenset(recalled),
         published=complete or newest,
-        head=None if newest is None else newest.number,
+        head=max(manifest.commit_numbers(url), default=None) if newest is None else newest.number,
     )
+
+
+def _newest(url: str) -> tuple[manifest.Dataset | None, manifest.Dataset | None]:
+    """Returns the newest state and the newest complete one; none where a manifest was deleted.
+
+    The shards themselves then say what they are, and publishing puts the manifest back.
+    """
+    try:
+        newest = manifest.find_dataset(url)
+        return newest, _complete(newest)
+    except InputError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        log.warning("%s %s: every shard is looked at instead", error.value, error.reason)
+        return None, None
 
 
 def _complete(newest: manifest.Dataset | None) -> manifest.Dataset | None:

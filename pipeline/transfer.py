@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 
 from pipeline import history, inventory
 from pipeline.inventory import Progress
-from schemas import files, leases, manifest
+from schemas import files, leases, manifest, untrusted
 from schemas.errors import InputError
 from schemas.manifest import Dataset
 from schemas.shards import ShardReceipt
@@ -132,6 +132,8 @@ def _copy_shard(
     inventory.inside(target.url, receipt.action_key)
     objects = size = 0
     model = inventory.model_of(receipt)
+    if not _holds_root(target, receipt):
+        there = {}  # what lies there may be another build's: sizes say too little
     for path, digest in inventory.shard_objects(receipt).items():
         root = path == inventory.root_of(receipt.action_key)
         missing = path not in there or there[path] != here.get(path)
@@ -146,6 +148,31 @@ def _copy_shard(
         if root:
             model = inventory.model_in(data) or model
     return _Moved(objects, size, frozenset({model} if model else ()))
+
+
+def _holds_root(target: Store, receipt: ShardReceipt) -> bool:
+    """Says whether the target has the shard's root, which names all its other objects by their digests.
+
+    Raises:
+        InputError: it has a whole shard of that name with other bytes; states of the target may consist of it.
+    """
+    path = inventory.root_of(receipt.action_key)
+    try:
+        root = target.get_bytes(path)
+        attributes = untrusted.json_object(root)["attributes"]["kineforge"]
+        whole = attributes["receipt"]["action_key"] == receipt.action_key
+    except FileNotFoundError:
+        return False
+    except (KeyError, TypeError, ValueError):  # cut short: the copy mends it
+        return False
+    same = files.digest(root) == receipt.digests["zarr.json"]
+    if whole and not same:
+        raise InputError(
+            f"{target.url}/{path}",
+            "is of the same name as a shard of the source and holds other bytes",
+            f"Run python -m pipeline verify {target.url}; if all is well there, copy to another place",
+        )
+    return same
 
 
 def _checked(source: Store, path: str, digest: str) -> bytes:

@@ -17,6 +17,8 @@ from schemas.errors import InputError
 from schemas.shards import ShardReceipt
 
 _SHOWN = 20
+_LONGEST = 1e6
+"""Of hours or days; dates far beyond have no year."""
 
 
 def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -40,16 +42,23 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
     command = _command(commands, "gc", "delete what no kept state or running build names", _gc)
     command.add_argument("url")
     command.add_argument(
-        "--grace-hours", type=float, default=sweep.GRACE / timedelta(hours=1), metavar="H"
+        "--grace-hours", type=_span, default=sweep.GRACE / timedelta(hours=1), metavar="H"
     )
     keep = command.add_mutually_exclusive_group()
     keep.add_argument("--keep-last", type=int, metavar="N", help="of the complete states")
-    keep.add_argument("--keep-days", type=float, metavar="D")
+    keep.add_argument("--keep-days", type=_span, metavar="D")
     command.add_argument("--yes", action="store_true", help="delete; without it, only say what")
     command = _command(commands, "copy", "copy a published state to another store", _copy)
     command.add_argument("url", help="URL or URL@ref")
     command.add_argument("to", metavar="TO")
     command.add_argument("--tags", action="store_true", help="every tagged state and its tag too")
+
+
+def _span(text: str) -> float:
+    span = float(text)
+    if not span <= _LONGEST:
+        raise ValueError(text)
+    return span
 
 
 def _command(
@@ -62,7 +71,10 @@ def _command(
 
 
 def _log(options: argparse.Namespace) -> int:
-    entries = history.history(_base(options.url))
+    url = _base(options.url)
+    entries = history.history(url)
+    if not entries:
+        raise InputError(url, "holds no published dataset", "Check the URL, or build it first")
     if options.json:
         print(json.dumps([history.entry_json(entry) for entry in entries], indent=1))
         return 0
@@ -72,11 +84,16 @@ def _log(options: argparse.Namespace) -> int:
         change = f"+{entry.added} -{entry.removed}" if known else "?"
         print(
             f"{commit.number:6} {commit.dataset_id[:12]} {'' if commit.complete else '(unfinished) '}"
-            f"{commit.created} {commit.recipe.get('name', '')}: {commit.rows} rows, "
+            f"{commit.created} {_printable(commit.recipe.get('name', ''))}: {commit.rows} rows, "
             f"{commit.shards} shards ({change}), {commit.bytes / 1e6:.1f} MB"
             f"{''.join(f' [{tag}]' for tag in entry.tags)}"
         )
     return 0
+
+
+def _printable(text: object) -> str:
+    """Shows what a stranger wrote without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in str(text))[:100]
 
 
 def _base(url: str) -> str:
@@ -99,6 +116,8 @@ def _tag(options: argparse.Namespace) -> int:
         text = f"{url}@{options.name} is commit {commit.number}, dataset {commit.dataset_id[:12]}"
     else:
         found = history.tags(url)
+        if not found and not manifest.commit_numbers(url):
+            raise InputError(url, "holds no published dataset", "Check the URL, or build it first")
         text = "\n".join(f"{name}: commit {number}" for name, number in found.items()) or "no tags"
     print(json.dumps(found, indent=1) if options.json else text)
     return 0

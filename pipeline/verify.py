@@ -26,6 +26,8 @@ class Fault(NamedTuple):
     remedy: str
     action_key: str = ""
     """The shard that must be made again, "" where there is none."""
+    certain: bool = True
+    """False where the store failed to read it: nothing is deleted for that."""
 
 
 class _Checked(NamedTuple):
@@ -72,19 +74,27 @@ def _open(url: str) -> Dataset | Fault:
 
 
 def _thorough(dataset: Dataset, tell: Progress) -> list[Fault]:
-    total, faults, failed = inventory.named_in(dataset), [], 0
-    models: dict[str, str] = {}
+    total, failed = inventory.named_in(dataset), 0
+    seen: list[_Checked] = []
+    unreadable = []
     check = functools.partial(_check, Store(dataset.url))
-    for done, found in enumerate(inventory.concurrently(check, _objects(dataset.shards)), start=1):
+    checked = inventory.concurrently(check, _objects(dataset.shards))
+    for done, (item, found) in enumerate(zip(_objects(dataset.shards), checked, strict=True), 1):
         failed = failed + 1 if found.unreadable else 0
         if found.unreadable and failed >= _UNREADABLE:
             raise found.unreadable
-        if found.fault:
-            faults.append(found.fault)
+        if found.unreadable:
+            unreadable.append(item)
+        elif found.fault or found.model:
+            seen.append(found)
+        tell(done, total)
+    # Once more: a store that failed for a moment says nothing of its objects, and what is bad may be deleted.
+    seen += map(check, unreadable)
+    models: dict[str, str] = {}
+    for found in seen:
         if found.model:
             models.setdefault(found.model, found.action_key)
-        tell(done, total)
-    return faults + _small(dataset, models)
+    return [found.fault for found in seen if found.fault] + _small(dataset, models)
 
 
 def _objects(shards: Iterable[ShardReceipt]) -> Iterator[tuple[ShardReceipt, str, str]]:
@@ -101,7 +111,7 @@ def _check(store: Store, item: tuple[ShardReceipt, str, str]) -> _Checked:
     except FileNotFoundError:
         return _Checked(_bad(path, "is missing", action_key))
     except InputError as error:
-        return _Checked(_bad(path, error.reason, action_key), error)
+        return _Checked(Fault(path, error.reason, "Verify again", action_key, False), error)
     if files.digest(data) != digest:
         return _Checked(_bad(path, f"is not what was written ({len(data)} bytes)", action_key))
     if path != inventory.root_of(action_key):
@@ -213,7 +223,7 @@ def delete_bad(url: str, faults: Iterable[Fault]) -> int:
     Raises:
         InputError: a running build wants one of them.
     """
-    bad = [fault for fault in faults if fault.action_key]
+    bad = [fault for fault in faults if fault.action_key and fault.certain]
     keys = sorted({fault.action_key for fault in bad})
     with leases.sweep(url):
         for lease in leases.held(url):

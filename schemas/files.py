@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import secrets
 import tempfile
 from collections.abc import Iterator
@@ -21,8 +22,15 @@ def absolute(url: str) -> str:
     """Makes a plain path absolute, so that it means the same on every worker; URLs stay.
 
     Of a chain such as `zip://inner::archive.zip` the last link is the path.
+
+    Raises:
+        InputError: nothing, or a URL with one slash too few, which would be a folder of a strange name.
     """
     chain, link, last = url.rpartition("::")
+    if not last:
+        raise InputError(url or "an empty path", "names nothing", "Write a path or a URL")
+    if re.match(r"(file|memory|s3|gs|az|abfs|https?):/?(?!/)", last):
+        raise InputError(url, "is no URL", "Write two slashes after the colon")
     return url if "://" in last else f"{chain}{link}{Path(last).expanduser().absolute()}"
 
 
@@ -117,7 +125,7 @@ def _refusal(url: str, done: str, error: BaseException, also: str = "") -> Input
     return InputError(url, f"cannot be {done} ({why})", f"{remedy}, {also}" if also else remedy)
 
 
-def digest(data: bytes) -> str:
+def digest(data: bytes | memoryview) -> str:
     """Returns the sha256 of bytes in hex: the identity of every input."""
     return hashlib.sha256(data).hexdigest()
 

@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from schemas import objects
+from schemas import objects, untrusted
 from schemas.errors import InputError
 from schemas.objects import Found, Objects
 
@@ -202,7 +202,7 @@ def _read(url: str, store: Objects, entry: Found, now: datetime, grace: timedelt
     age = now - entry.modified
     alive = age <= grace
     try:
-        document = json.loads(bytes(store.get(entry.path)))
+        document = untrusted.json_object(bytes(store.get(entry.path)))
         return Lease(
             path=entry.path,
             wanted=frozenset(str(key) for key in document["wanted"]),
@@ -214,7 +214,7 @@ def _read(url: str, store: Objects, entry: Found, now: datetime, grace: timedelt
         )
     except FileNotFoundError:
         return None
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, OverflowError, TypeError, ValueError) as error:
         if alive:
             where = f"{url}/{entry.path}"
             raise InputError(

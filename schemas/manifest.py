@@ -26,6 +26,8 @@ from schemas.store import Store
 log = logging.getLogger(__name__)
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _COMMIT = re.compile(r"commits/(\d{20})\.json")
+_BROKEN = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+"""What reading a document that we did not write may raise."""
 _TOOLS = ("numpy", "zarr", "opensim", "anny", "moderngl", "simplejpeg", "opencv-python-headless")
 
 
@@ -154,6 +156,7 @@ def read_commit(url: str, number: int) -> Commit:
     path = commit_path(number)
     with readable(url, path):
         data = untrusted.json_object(Store(url).get_bytes(path))
+        untrusted.check_depth(data)
         if data["number"] != number:
             raise ValueError(f"its number is {data['number']!r:.40}")
         return Commit(
@@ -196,7 +199,10 @@ def readable(url: str, path: str) -> Iterator[None]:
     """Turns whatever a broken document raises into one paragraph that names it."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException) as error:
+    except FileNotFoundError as error:
+        remedy = "Build the dataset again, or put it back from a copy"
+        raise InputError(f"{url}/{path}", "is missing", remedy) from error
+    except (*_BROKEN, OSError, pa.ArrowException) as error:
         raise InputError(
             f"{url}/{path}", f"cannot be read ({error!r})", "Build the dataset again"
         ) from error
@@ -305,6 +311,8 @@ def publish(
     while True:
         head, number = _head(url)
         if head and (head.dataset_id, head.recipe, head.complete) == (identity, recipe, complete):
+            if manifest_path(identity) not in store.list_paths("manifests"):  # someone deleted it
+                store.put_bytes(manifest_path(identity), receipts.to_parquet(rows))
             return Dataset(url=url, commit=head, shards=tuple(rows))
         if not written:  # after the comparison: the same state again writes nothing
             written = True

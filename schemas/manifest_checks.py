@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.manifest import Dataset, manifest_path, readable
-from schemas.receipts import PARQUET_LIMITS, records
+from schemas.receipts import PARQUET_LIMITS, SCHEMA, check_pages, records
 from schemas.shards import canonical_digest
 from schemas.store import Store
 
@@ -28,9 +28,9 @@ def read_names(url: str, dataset_id: str) -> list[Named]:
     """
     with readable(url, f"manifests/{dataset_id}"):
         data = Store(url).get_bytes(manifest_path(dataset_id))
-        table = pq.ParquetFile(pa.BufferReader(data), **PARQUET_LIMITS).read(
-            list(Named._fields), use_threads=False
-        )
+        file = pq.ParquetFile(pa.BufferReader(data), **PARQUET_LIMITS)
+        check_pages(file.metadata, memoryview(data), set(Named._fields))
+        table = file.read(list(Named._fields), use_threads=False)
         names = [Named(*row.values()) for row in table.select(Named._fields).to_pylist()]
         if canonical_digest(sorted([n.action_key, n.split, n.digest] for n in names)) != dataset_id:
             raise ValueError("its content is not what its name says")
@@ -42,5 +42,8 @@ def is_consistent(dataset: Dataset) -> bool:
     path = manifest_path(dataset.dataset_id)
     with readable(dataset.url, path):
         data = dataset.store.get_bytes(path)
-        table = pq.ParquetFile(pa.BufferReader(data), **PARQUET_LIMITS).read(use_threads=False)
-        return bool(table.to_pylist() == records(dataset.shards))
+        file = pq.ParquetFile(pa.BufferReader(data), **PARQUET_LIMITS)
+        if not file.schema_arrow.equals(SCHEMA):
+            return False
+        check_pages(file.metadata, memoryview(data), set(SCHEMA.names))
+        return bool(file.read(use_threads=False).to_pylist() == records(dataset.shards))

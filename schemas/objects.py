@@ -85,6 +85,8 @@ def _backend(url: str) -> ObjectStore:
             return _MEMORY.setdefault(url, MemoryStore())
         if (folder := _local_folder(url)) is not None:
             return LocalStore(folder, mkdir=True)
+        if url.startswith(("http://", "https://")):
+            raise ValueError("over HTTP nothing can be listed or written")
         retry: Any = {"max_retries": 6, "retry_timeout": timedelta(seconds=60)}
         options: Any = {"timeout": "120s", "connect_timeout": "5s", "allow_http": True}
         store: ObjectStore = from_url(url, client_options=options, retry_config=retry)
@@ -205,6 +207,7 @@ class ObjectStorage:
         """Lists the names directly under a folder that are folders, sorted: one call per thousand."""
         if self._absent:
             return []
+        self._check(prefix)
         with self._guard(f"list {prefix}"):
             found = obstore.list_with_delimiter(self._store, prefix)
         return sorted(path.rstrip("/").rsplit("/", 1)[-1] for path in found["common_prefixes"])

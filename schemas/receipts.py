@@ -4,7 +4,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 _MAX_RATIO, _MAX_SMALL = 40, 16 * 1024**2
 _ROWS_PER_GROUP = 256
 """A reader holds one group at a time."""
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         ("action_key", pa.string()),
         ("digest", pa.string()),
@@ -63,6 +63,7 @@ def from_json(data: dict[str, Any]) -> ShardReceipt:
     Raises:
         KeyError, TypeError, ValueError: it did not write that; names become parts of paths and are looked at.
     """
+    untrusted.check_depth(data)
     key = data["key"]
     if not 0 <= int(data["rows"]) <= untrusted.MAX_ROWS:
         raise ValueError(f"a shard of {data['rows']} samples")
@@ -122,23 +123,32 @@ def _receipt_texts(data: bytes) -> Iterator[str]:
     """Yields a manifest's receipts few at a time, so that the whole text never lies in memory."""
     # Not read_table, whose first call imports pandas (0.2 s).
     file = pq.ParquetFile(pa.BufferReader(data), **PARQUET_LIMITS)
-    _check_pages(file.metadata, memoryview(data))
+    check_pages(file.metadata, memoryview(data), {"receipt"})
     for batch in file.iter_batches(256, columns=["receipt"], use_threads=False):
         yield from batch.column(0).to_pylist()
 
 
-def _check_pages(metadata: Any, data: memoryview) -> None:
-    """Refuses a manifest that would unpack to far more than it is: ours shrink tenfold, as digests do not shrink."""
+def check_pages(metadata: Any, data: memoryview, wanted: Set[str]) -> None:
+    """Refuses columns that would unpack to far more than the file is: ours shrink tenfold, as digests do not shrink.
+
+    Raises:
+        ValueError: they would, or a wanted column is not there just once and flat: all of that name would be read.
+    """
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     whole = 0
     for group in groups:
-        columns = (group.column(i) for i in range(group.num_columns))
-        column = next(c for c in columns if c.path_in_schema == "receipt")
-        start = column.dictionary_page_offset or column.data_page_offset
-        pages = parquet_pages.plain_pages(data, start, column.total_compressed_size)
-        if sum(page.values for page in pages) != group.num_rows:
-            raise ValueError("its pages hold another number of shards than it says")
-        whole += sum(page.unpacked for page in pages)
+        columns = [group.column(i) for i in range(group.num_columns)]
+        columns = [c for c in columns if c.path_in_schema.partition(".")[0] in wanted]
+        if sorted(c.path_in_schema for c in columns) != sorted(wanted):
+            raise ValueError(
+                f"its columns are not those of a manifest: {', '.join(sorted(wanted))}"
+            )
+        for column in columns:
+            start = column.dictionary_page_offset or column.data_page_offset
+            pages = parquet_pages.plain_pages(data, start, column.total_compressed_size)
+            if sum(page.values for page in pages) != group.num_rows:
+                raise ValueError("its pages hold another number of shards than it says")
+            whole += sum(page.unpacked for page in pages)
     if whole > _MAX_RATIO * len(data) + _MAX_SMALL:
         raise ValueError(f"{len(data)} bytes that would unpack to {whole}")
 
@@ -146,7 +156,7 @@ def _check_pages(metadata: Any, data: memoryview) -> None:
 def to_parquet(rows: Sequence[ShardReceipt]) -> bytes:
     """Writes a manifest: its columns for other tools, each whole receipt as JSON in the last."""
     sink = io.BytesIO()
-    table = pa.Table.from_pylist(records(rows), schema=_SCHEMA)
+    table = pa.Table.from_pylist(records(rows), schema=SCHEMA)
     pq.write_table(
         table, sink, compression="zstd", use_dictionary=False, row_group_size=_ROWS_PER_GROUP
     )

@@ -22,6 +22,7 @@ MAX_TABLE_BYTES = 256 * 1024**2
 MAX_IMAGES_BYTES = 4 * 1024**3
 """Of a shard's pictures, which are stored as they are: nobody can claim more than is there."""
 MAX_ROWS = 2**20
+_MAX_DEPTH = 64
 _LIMITS = (
     (re.compile(r"(commits|tags|builds)/.*|.*/zarr\.json"), MAX_JSON_BYTES),
     (re.compile(r"manifests/.*"), 128 * 1024**2),
@@ -87,6 +88,25 @@ def json_object(data: bytes | str) -> dict[str, Any]:
     return document
 
 
+def check_depth(document: Any) -> None:
+    """Refuses nesting that is deeper than any of ours, on which whoever walks the document would run out of stack.
+
+    Raises:
+        ValueError: it is.
+    """
+    level = [document]
+    for _ in range(_MAX_DEPTH):
+        level = [
+            value
+            for held in level
+            for value in (held.values() if isinstance(held, dict) else held)
+            if isinstance(value, dict | list)
+        ]
+        if not level:
+            return
+    raise ValueError("JSON nested too deeply")
+
+
 def check_array(where: str, name: str, entry: Mapping[str, Any]) -> tuple[int, ...]:
     """Refuses array metadata that this project would not have written; returns the shape.
 
@@ -140,7 +160,7 @@ def _check_storage(
         raise InputError(where, "is not stored as one chunk of zstd", _REMEDY)
 
 
-def check_frame(where: str, data: bytes, size: int) -> None:
+def check_frame(where: str, data: bytes | memoryview, size: int) -> None:
     """Refuses a Zstandard frame that does not announce just `size` bytes: decoders allocate what it announces.
 
     Raises:
@@ -151,8 +171,8 @@ def check_frame(where: str, data: bytes, size: int) -> None:
         raise InputError(where, f"would unpack to {announced} bytes, not {size}", _REMEDY)
 
 
-def _content_size(data: bytes) -> int | None:
-    head = data[:18].ljust(18, b"\0")  # the longest header has 18 bytes
+def _content_size(data: bytes | memoryview) -> int | None:
+    head = bytes(data[:18]).ljust(18, b"\0")  # the longest header has 18 bytes
     if head[:4] != b"\x28\xb5\x2f\xfd":
         return None
     descriptor = head[4]

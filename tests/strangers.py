@@ -25,6 +25,14 @@ MAX_SIDE = 65500
 DEEP = b'{"a":' * 100_000
 
 
+def deep(levels: int) -> dict[str, Any]:
+    """Nests as deep as JSON is still read, deeper than a walk through it may go."""
+    document: dict[str, Any] = {}
+    for _ in range(levels):
+        document = {"a": document}
+    return document
+
+
 def shard_of(url: str) -> str:
     return sorted(Store(url).action_keys())[0]
 

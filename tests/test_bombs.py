@@ -1,5 +1,6 @@
 """Few bytes that claim to be many are refused before they are: each is set off in a process whose memory is watched."""
 
+import io
 import json
 import resource
 import subprocess
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tiny_crops
 from strangers import (
@@ -27,10 +30,11 @@ from strangers import (
     zstd_zeros,
 )
 
-from pipeline import recipes
+from pipeline import history, recipes, verify
 from schemas import manifest
 from schemas.errors import InputError, SampleRejected
 from schemas.manifest import commit_path
+from schemas.receipts import SCHEMA, records
 from trainers import backbones
 from workers import images, osim, photos
 
@@ -88,6 +92,31 @@ def _parquet_prefixes(folder: Path, url: str) -> None:
     forge_manifest(url, data)
 
 
+def _parquet_columns(name: str, nested: bool) -> Callable[[Path, str], None]:
+    """A column beside the receipts: one long text, named a hundred times by its number."""
+
+    def lay(folder: Path, url: str) -> None:
+        texts = pa.array(["x" * 10 * 2**20]).dictionary_encode()
+        long = pa.DictionaryArray.from_arrays(pa.array([0] * 100, pa.int32()), texts.dictionary)
+        columns: dict[str, Any] = {n: [""] * 100 for n in ("action_key", "split", "digest")}
+        columns |= {"skeleton": [""] * 100, "receipt": [json.dumps(receipts(url)[0])] * 100}
+        data = pa.table(columns | {name: long})
+        if nested:
+            dataset = manifest.open_dataset(url)
+            rows = pa.Table.from_pylist(records(dataset.shards), SCHEMA)
+            held = pa.ListArray.from_arrays(pa.array([0, 100], pa.int32()), long)
+            data = rows.append_column(name, held)
+        sink = io.BytesIO()
+        keep = [f"{name}.list.element"] if nested else [name]
+        pq.write_table(data, sink, compression="zstd", use_dictionary=keep)
+        if nested:
+            put(url, manifest.manifest_path(dataset.dataset_id), sink.getvalue())
+        else:
+            forge_manifest(url, sink.getvalue())
+
+    return lay
+
+
 def _json_members(folder: Path, url: str) -> None:
     document = receipts(url)[0]
     document["key"]["members"] = list(range(3_000_000))
@@ -137,6 +166,15 @@ def _with_length(document: dict[str, Any]) -> bytes:
 
 def _open(folder: Path, url: str) -> None:
     manifest.open_dataset(url)
+
+
+def _history(folder: Path, url: str) -> None:
+    history.history(url)
+
+
+def _verify(folder: Path, url: str) -> None:
+    for fault in verify.verify(url):
+        raise InputError(fault.path, fault.problem, fault.remedy)
 
 
 def _read(folder: Path, url: str) -> None:
@@ -194,6 +232,8 @@ BOMBS: dict[str, tuple[Callable[[Path, str], None], Callable[[Path, str], None],
     "parquet, zeros": (_parquet_zeros, _open, "that would unpack to"),
     "parquet, dictionary": (_parquet_dictionary, _open, "not stored plainly"),
     "parquet, prefixes": (_parquet_prefixes, _open, "not stored plainly"),
+    "parquet, names": (_parquet_columns("split", nested=False), _history, "not stored plainly"),
+    "parquet, further column": (_parquet_columns("more", nested=True), _verify, "contradicts"),
     "members": (_json_members, _open, "JSON of"),
     "jpeg": (_jpeg, _stream, "65500 x 65500"),
     "photo": (_lay_photo, _photo, "none of its 1"),
@@ -206,27 +246,29 @@ BOMBS: dict[str, tuple[Callable[[Path, str], None], Callable[[Path, str], None],
 }
 
 
-def _peak_mb() -> float:
-    """Returns this process' largest resident memory; getrusage would count its parent's at the fork, too."""
+def _memory_mb(field: str) -> float:
+    """Returns VmRSS, or VmHWM, its peak; getrusage would count the parent's at the fork, too."""
     lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM")) / 1000
+    return next(int(line.split()[1]) for line in lines if line.startswith(field)) / 1000
 
 
 def set_off(folder: str) -> None:
-    """Runs in a process of its own: prints each refusal and by how many MB all so far let the peak of memory grow."""
+    """Runs in a process of its own: prints each refusal and by how many MB memory grew for it at its peak."""
     images.decode(images.encode(np.zeros((8, 8, 3), np.uint8), 50))
     # Should a guard be missing, the machine that runs the tests survives it.
     resource.setrlimit(resource.RLIMIT_AS, (8 * 2**30, 8 * 2**30))
-    found, before = {}, _peak_mb()
+    found = {}
     for number, (name, (_, open_it, _)) in enumerate(BOMBS.items()):
         refusal = "accepted"
+        Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew, see proc(5)
+        before = _memory_mb("VmRSS")
         try:
             open_it(Path(folder, str(number)), f"{folder}/{number}/set")
         except InputError as error:
             refusal = str(error)
         except Exception as error:  # noqa: BLE001 whatever came instead of the refusal is what the test shows
             refusal = f"not refused: {error!r}"
-        grown = _peak_mb() - before
+        grown = _memory_mb("VmHWM") - before
         found[name] = (refusal, grown)
     sys.stdout.write(json.dumps(found))
 

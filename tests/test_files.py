@@ -132,6 +132,14 @@ def test_plain_paths_become_absolute_and_urls_stay(monkeypatch: pytest.MonkeyPat
         assert files.absolute(url) == url
 
 
+@pytest.mark.parametrize(
+    "url", ["", "s3:/bucket/x", "file:/tmp/x", "gs:bucket", "zip://a::s3:/b/c.zip"]
+)
+def test_a_url_with_a_slash_too_few_is_no_path(url: str) -> None:
+    with pytest.raises(InputError, match=r"is no URL|names nothing"):
+        files.absolute(url)
+
+
 @pytest.mark.parametrize("scheme", ["", "file://", "memory://"])
 def test_a_written_file_reads_back_and_replaces_the_old_one(scheme: str, tmp_path: Path) -> None:
     url = f"{scheme}{tmp_path}/new/folder/x.json"

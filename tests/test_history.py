@@ -90,6 +90,32 @@ def test_a_tag_whose_commit_goes_at_that_moment_is_taken_back(
     assert history.tags(seen.url) == {}
 
 
+def test_a_store_that_fails_takes_no_tag_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = wrap(monkeypatch, f"memory://{tmp_path.name}")
+    publish(seen.url, 1)
+    history.add_tag(seen.url, "paper")
+
+    def fail(name: str, path: str) -> None:
+        tried = ("create", "tags/paper.json") in seen.calls[before:]
+        if tried and (name, path) == ("get", manifest.commit_path(0)):
+            raise InputError(seen.url, "the store failed to read (503)", "Try again")
+
+    before, seen.before = len(seen.calls), fail
+    with pytest.raises(InputError, match="503"):
+        history.add_tag(seen.url, "paper")
+    assert history.tags(seen.url) == {"paper": 0}
+
+
+def test_what_can_be_no_tag_is_passed_over(url: str) -> None:
+    publish(url, 1)
+    history.add_tag(url, "paper")
+    for name in ("paper (1)", "17"):
+        Store(url).put_bytes(f"tags/{name}.json", b"{")
+    assert history.tags(url) == {"paper": 0}
+
+
 def test_a_broken_tag_is_named_and_can_be_deleted(url: str) -> None:
     publish(url, 1)
     Store(url).put_bytes("tags/t.json", b"{")

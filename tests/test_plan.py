@@ -13,6 +13,7 @@ from tiny_coco import document, jpeg, lay_out, person, picture, small_set
 from tiny_recipes import LOTS, every_object, keys, lab_motion, photographs, run, synthetic
 
 from pipeline import build, forecast, planning
+from schemas.errors import InputError
 from schemas.recipes import Camera, CocoRecipe, People, Recipe, Scene, SynthRecipe
 from schemas.shards import ShardKey
 from schemas.store import Store
@@ -284,6 +285,16 @@ def test_a_plan_names_a_raised_stage_and_a_changed_file(
     monkeypatch.setitem(produce.STAGES, "coco", 9)
     raised = reasons(photographs(folder), url)
     assert all("stages.coco: 1 -> 9" in lines for lines in raised)
+
+
+def test_a_place_that_would_be_read_as_a_state_is_refused(pictures: Path, tmp_path: Path) -> None:
+    recipe = CocoRecipe.model_validate(
+        {"kind": "coco", "name": "c", "images": str(pictures), "image_px": 64}
+        | {"annotations": f"{pictures}/persons.json"}
+    )
+    with pytest.raises(InputError, match="names one state of a dataset"):
+        build.plan(recipe, f"{tmp_path}/set@lab")
+    assert build.plan(recipe, f"{tmp_path}/me@lab/set").missing
 
 
 def test_members_that_join_and_shards_that_were_lost_are_told(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """What a build has made is listed while it runs: readers pass over it, the next build resumes; rivals are told."""
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -272,6 +274,8 @@ def test_status_says_where_a_dataset_stands(
     with pytest.raises(InputError, match="holds no dataset and no build"):
         forecast.status(url)
     assert not Path(url).exists()
+    Store(url).put_bytes(f"shards/{'a' * 64}/zarr.json", b"{}")
+    assert "1 shards made or begun" in forecast.standing(forecast.status(url))[0]
     stopped(recipe, url, 1, KeyboardInterrupt())
     found = forecast.status(url)
     assert found["head"] is None
@@ -292,3 +296,58 @@ def test_status_says_where_a_dataset_stands(
     assert "commit 1 of" in text
     assert "unfinished, newest of 1 since" in text
     assert f"{plan['missing_shards']} x settings.image_px: 48 -> 64" in text
+
+
+def test_a_manifest_that_was_deleted_is_put_back_by_the_next_build(
+    pictures: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    url, recipe = str(tmp_path / "set"), photographs(pictures)
+    before = run(recipe, url).dataset
+    assert before is not None
+    Store(url).objects.delete(manifest.manifest_path(before.dataset_id))
+    with pytest.raises(InputError, match="is missing"):
+        manifest.open_dataset(url)
+    again = run(recipe, url)
+    assert (again.made, again.others) == (0, ())
+    assert "every shard is looked at" in caplog.text
+    assert manifest.open_dataset(url) == before
+
+
+def test_a_build_that_a_scheduler_stops_ends_as_by_ctrl_c(pictures: Path, tmp_path: Path) -> None:
+    """It lists what it has, and gives its lease back."""
+    url = str(tmp_path / "set")
+    program = (
+        "import os, signal, sys\n"
+        "from pipeline.__main__ import main\n"
+        "from workers import produce\n"
+        "real = produce.produce\n"
+        "def last(job):\n"
+        "    done = real(job)\n"
+        "    os.kill(os.getpid(), signal.SIGTERM)\n"
+        "    return done\n"
+        "produce.produce = last\n"
+        "sys.exit(main(sys.argv[1:]))\n"
+    )
+    words = [f"images={pictures}", f"annotations={pictures / 'persons.json'}"]
+    words += ["min_box_px=0", "shard_samples=8"]
+    sets = [part for word in words for part in ("--set", word)]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            program,
+            "build",
+            "coco_lower",
+            "--to",
+            url,
+            "--engine",
+            "local",
+            *sets,
+        ],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+    )
+    assert (done.returncode, "the same command goes on" in done.stderr) == (130, True), done.stderr
+    assert [commit.complete for commit in commits(url)] == [False]
+    assert leases.held(url) == []

@@ -1,6 +1,7 @@
 """A copy has the same identity, writes only what is missing, and goes on where it was stopped."""
 
 import contextlib
+import json
 from pathlib import Path
 
 import pytest
@@ -185,6 +186,36 @@ def test_nothing_is_written_outside_the_target(change: dict[str, object], tmp_pa
         transfer.copy(source, str(target))
     assert {path.name for path in tmp_path.rglob("outside*")} == set()
     assert manifest.find_dataset(str(target)) is None
+
+
+@pytest.mark.parametrize("picture", [b"of the same length", b"longer" * 99])
+def test_a_shard_of_the_same_name_with_other_bytes_is_not_written_over(
+    picture: bytes, url: str, tmp_path: Path
+) -> None:
+    source = f"memory://{tmp_path.name}-source"
+    publish(url, 1)
+    (receipt,) = publish(source, 1).shards
+    base = f"shards/{receipt.action_key}"
+    if len(picture) < 99:
+        picture = bytes(len(Store(source).get_bytes(f"{base}/image/c/0")))
+    root = json.loads(Store(source).get_bytes(f"{base}/zarr.json"))
+    told = root["attributes"]["kineforge"]["receipt"]
+    told["digests"]["image/c/0"] = files.digest(picture)
+    told["bytes"] = len(picture) + len(Store(source).get_bytes(f"{base}/q/c/0/0"))
+    data = json.dumps(root, sort_keys=True).encode()
+    Store(source).put_bytes(f"{base}/image/c/0", picture)
+    Store(source).put_bytes(f"{base}/zarr.json", data)
+    digests = told["digests"] | {"zarr.json": files.digest(data)}
+    forged = ShardReceipt(**{**receipt.__dict__, "bytes": told["bytes"], "digests": digests})
+    manifest.publish(source, {"name": "other"}, [forged])
+    assert verify.verify(source) == []
+    with pytest.raises(InputError, match="holds other bytes"):
+        transfer.copy(source, url)
+    assert verify.verify(url) == []
+    assert manifest.commit_numbers(url) == [0]
+    Store(url).put_bytes(f"{base}/zarr.json", b"{")  # cut short, which a copy mends
+    transfer.copy(source, url)
+    assert verify.verify(url) == []
 
 
 def test_targets_that_make_no_sense_are_refused(url: str) -> None:

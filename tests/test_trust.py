@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import tiny_crops
 from strangers import (
     DEEP,
     MAX_SIDE,
+    deep,
     edit,
     forge_commit,
     forge_manifest,
@@ -24,8 +26,8 @@ from strangers import (
     stream,
 )
 
-from pipeline import recipes
-from schemas import manifest, untrusted
+from pipeline import history, recipes, verify
+from schemas import files, leases, manifest, untrusted
 from schemas.errors import InputError, SampleRejected
 from schemas.manifest import commit_path, manifest_path
 from schemas.receipts import from_json, identity_of
@@ -89,6 +91,9 @@ def test_no_name_leads_out_of_a_dataset(tmp_path: Path, path: str, kind: str) ->
         ({"key": {"source": "synth", "lot": "l", "split": "../x", "members": [0]}}, "is no split"),
         ({"rows": 10**12}, "a shard of"),
         ({"rows": -1}, "a shard of"),
+        ({"rows": float("inf")}, "infinity"),
+        ({"digests": ["a"]}, "cannot be read"),
+        ({"inputs": deep(900)}, "nested too deeply"),
     ],
 )
 def test_a_forged_receipt_is_refused(url: str, changes: dict[str, Any], reason: str) -> None:
@@ -112,6 +117,8 @@ def test_a_column_that_lies_outside_the_file_is_refused(url: str) -> None:
         {"dataset_id": "../../x"},
         {"complete": False, "last_complete": "../../x"},
         {"shards": "many"},
+        {"complete": False, "last_complete": float("inf")},
+        {"recipe": deep(900)},
     ],
 )
 def test_a_forged_commit_is_refused(url: str, changes: dict[str, Any]) -> None:
@@ -125,6 +132,29 @@ def test_a_forged_tag_is_refused(url: str, data: bytes) -> None:
     put(url, "tags/best.json", data)
     with pytest.raises(InputError, match="cannot be read"):
         manifest.open_dataset(f"{url}@best")
+
+
+@pytest.mark.parametrize(
+    "data", [DEEP, b'{"number": 1e999, "pid": 1e999, "host": "", "wanted": []}']
+)
+def test_forged_tags_and_leases_are_refused_by_who_looks_after_a_dataset(
+    url: str, data: bytes
+) -> None:
+    put(url, "tags/best.json", data)
+    with pytest.raises(InputError, match="no readable tag"):
+        history.history(url)
+    put(url, f"builds/{'a' * 32}.json", data)
+    with pytest.raises(InputError, match="no readable lease"):
+        leases.held(url)
+
+
+def test_a_root_of_deep_json_is_a_fault(url: str) -> None:
+    receipt = manifest.open_dataset(url).shards[0]
+    put(url, f"shards/{receipt.action_key}/zarr.json", DEEP)
+    digests = receipt.digests | {"zarr.json": files.digest(DEEP)}
+    manifest.publish(url, {"name": "x"}, [replace(receipt, digests=digests)])
+    (fault,) = verify.verify(url)
+    assert "tells other contents" in fault.problem
 
 
 def test_deep_json_is_refused(url: str) -> None:
@@ -249,6 +279,13 @@ def test_links_inside_a_dataset_are_not_followed(tmp_path: Path, url: str) -> No
             operation()
     assert [p.name for p in outside.iterdir()] == ["secret"]
     assert (outside / "secret").read_text() == "mine"
+
+
+def test_a_linked_folder_of_shards_is_not_listed(tmp_path: Path, url: str) -> None:
+    Path(url, "shards").rename(tmp_path / "elsewhere")
+    Path(url, "shards").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="symbolic link"):
+        Store(url).action_keys()
 
 
 def test_a_dataset_may_itself_be_a_link(tmp_path: Path, url: str) -> None:

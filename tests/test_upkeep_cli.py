@@ -50,6 +50,24 @@ def test_log_has_a_line_per_commit(run: Run, url: str) -> None:
     assert [e["number"] for e in json.loads(run("log", url, "--json")[1])] == [1, 0]
 
 
+@pytest.mark.parametrize("command", ["log", "tag"])
+def test_a_mistyped_url_is_no_empty_dataset(run: Run, url: str, command: str) -> None:
+    status, out, err = run(command, f"{url}s")
+    assert (status, out, "holds no published dataset" in err) == (2, "", True)
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [("--grace-hours", "nan"), ("--grace-hours", "1e9"), ("--keep-days", "inf")],
+)
+def test_spans_that_no_calendar_holds_are_refused(
+    run: Run, url: str, option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        run("gc", url, option, value)
+    assert f"argument {option}: invalid" in capsys.readouterr().err
+
+
 def test_tags_are_made_listed_and_deleted(run: Run, url: str) -> None:
     assert run("tag", url)[1] == "no tags\n"
     assert "is commit 0" in run("tag", url, "paper", "0")[1]

@@ -86,11 +86,30 @@ def test_an_object_that_cannot_be_read_is_named_and_a_store_that_fails_ends_it(
     seen.before = fail
     (fault,) = verify.verify(seen.url)
     assert (fault.path, "EIO" in fault.problem) == (bad, True)
+    assert verify.delete_bad(seen.url, [fault]) == 0
+    assert bad in every_object(seen.url)
     seen.before = Wrapped.nothing
     broken |= {path for path in every_object(seen.url) if path.startswith("shards/")} - {bad}
     seen.before = fail
     with pytest.raises(InputError, match="EIO"):
         verify.verify(seen.url)
+
+
+def test_a_store_that_fails_for_a_moment_makes_no_object_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = wrap(monkeypatch, f"memory://{tmp_path.name}")
+    made = publish(seen.url, *range(10))
+    roots = {inventory.root_of(receipt.action_key) for receipt in made.shards[3:6]}
+
+    def fail(name: str, path: str) -> None:
+        if name == "get" and path in roots:
+            roots.remove(path)
+            raise InputError(seen.url, "the store failed to read (503)", "Try again")
+
+    seen.before = fail
+    assert verify.verify(seen.url) == []
+    assert not roots
 
 
 def test_a_manifest_that_points_outside_is_not_followed(tmp_path: Path) -> None:
@@ -167,6 +186,32 @@ def test_a_bad_shard_that_is_deleted_is_built_again_and_the_same(tmp_path: Path)
     assert {path: after[path] for path in before} == before
     last = manifest.open_dataset(url)
     assert (last.number, last.dataset_id) == (2, first.dataset.dataset_id)
+
+
+@pytest.mark.parametrize("goes_on_listing", [False, True])
+def test_a_shard_whose_folder_outlives_it_is_built_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, goes_on_listing: bool
+) -> None:
+    """A file that was deleted by hand leaves an empty folder; some stores list folders that are gone."""
+    (tmp_path / "coco").mkdir()
+    pictures = small_set(tmp_path / "coco", 12)
+    words = [f"images={pictures}", f"annotations={pictures}/persons.json", "image_px=64"]
+    recipe, url = recipes.load("coco_lower", [*words, "shard_samples=8"]), str(tmp_path / "set")
+
+    def run() -> build.Built:
+        return build.build(recipe, url, build.plan(recipe, url), LocalExecutor(), lambda *_: None)
+
+    first = run()
+    assert first.dataset is not None
+    key = first.dataset.shards[0].action_key
+    Path(url, "shards", key, "image/c/0").unlink()
+    assert verify.delete_bad(url, verify.verify(url, quick=True)) == 1
+    assert key not in Store(url).action_keys()
+    if goes_on_listing:
+        listed = Store.action_keys
+        monkeypatch.setattr(Store, "action_keys", lambda store: listed(store) | {key})
+    assert run().made == 1
+    assert verify.verify(url) == []
 
 
 def test_a_manifest_that_tells_other_contents_than_its_shards_is_found(url: str) -> None:

@@ -252,7 +252,14 @@ def shard() -> dict[str, Any]:
     read = store.read_arrays(name, ["image", "image_offset", *sorted(arrays)])
     arrays["box"][1] = np.inf
     kept = quality.checked(made, None, None)
+    lay = ShardKey(source="coco", lot="persons", split="train", members=(1, 2, 3))
+    counted = quality.statistics(made, None)
+    receipt = produce.write(store, lay, "b" * 64, made, counted, {"stages": {"shard": 0}})
+    told = store.read_attributes("b" * 64)
+    del told["receipt"]["digests"], told["receipt"]["bytes"]  # Zstandard's matter
     return {
+        "told": exact(files.digest(json.dumps(told, sort_keys=True).encode())),
+        "digests": exact(sorted(receipt.digests)),
         "paths": exact(store.list_paths("shards")),
         "root": exact(files.digest(json.dumps(root, sort_keys=True).encode())),
         "image": exact(files.digest(store.get_bytes(f"shards/{name}/image/c/0"))),
@@ -272,6 +279,9 @@ def whole() -> dict[str, Any]:
         contents = synth.make_shard(recipe, sources, key)
         chosen = ("q", "K", "camera_yaw", "time", "box")
         found |= {f"{key.lot}.{name}": floats(contents.arrays[name]) for name in chosen}
+        numbers = {n: a.tolist() for n, a in contents.arrays.items() if n.endswith("_id")}
+        found[f"{key.lot}.ids"] = exact(numbers)
+        found[f"{key.lot}.tables"] = exact({n: len(t) for n, t in contents.tables.items()})
         for number, jpeg in enumerate(contents.images):
             found[f"{key.lot}.{number}"] = thumbnail(images.decode(jpeg))
     return found
