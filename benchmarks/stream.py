@@ -22,6 +22,7 @@ best peer, the lower of cold and warm; `kept_at_25ms` Kineforge's steady rate wi
 
 import argparse
 import json
+import math
 import shutil
 import sys
 import tempfile
@@ -76,13 +77,14 @@ def write_all(names: Sequence[str], folder: Path, peers_python: str) -> dict[str
 
 
 def cases(names: Sequence[str], wanted: Sequence[str]) -> list[Case]:
-    """Returns every (medium, loader, workers); the bound has no medium."""
-    return [
+    """Returns every (medium, loader, workers); the bound, in memory, stands under `local`."""
+    bound = [Case("local", "decode-bound", threads) for threads in (1, 2)]
+    return bound + [
         Case(medium, name, workers)
         for medium in wanted
         for name in names
+        if name != "decode-bound"
         for workers in ((1, 2) if name in OURS else (0, 1, 2))
-        if name != "decode-bound" or medium == wanted[0]
     ]
 
 
@@ -114,36 +116,37 @@ def best(found: Found, medium: str, names: Sequence[str], key: str) -> tuple[flo
         for case, values in found.items()
         if case.medium == medium and case.loader in names
     ]
-    return max(rates, default=(float("nan"), "none"))
+    return max(rates, default=(math.nan, "none"))
+
+
+def over(found: Found, key: str, ours: tuple[str, str], other: tuple[str, str]) -> float:
+    """Returns one loader's rate over another's, each (medium, loader), the lower of 1 and 2 threads."""
+    rates = [
+        [found.get(Case(*of, threads), {}).get(key, math.nan) for threads in (1, 2)]
+        for of in (ours, other)
+    ]
+    return min(a / b for a, b in zip(*rates, strict=True))
 
 
 def verdict(found: Found, wanted: Sequence[str]) -> dict[str, Any]:
-    """Returns what the last line says."""
-    result: dict[str, Any] = {"best_peer": {}}
+    """Returns what the last line says; NaN where something did not run."""
+    result: dict[str, Any] = {}
+    winners = {}
     for medium in wanted:
-        ratios = {}
+        name, ratios = medium.removeprefix("s3+"), []
         for state in ("cold", "warm"):
             ours, _ = best(found, medium, ("kineforge",), f"{state}_per_s")
-            peer, who = best(found, medium, PEERS, f"{state}_per_s")
-            ratios[state] = ours / peer
-            result["best_peer"][f"{medium}, {state}"] = who
-        name = medium.removeprefix("s3+")
-        result |= {f"ratio_{name}_{state}": ratio for state, ratio in ratios.items()}
-        result[f"ratio_{name}"] = min(ratios.values())
-        bounds = [_bound(found, medium, threads, wanted[0]) for threads in (1, 2)]
+            peer, winners[f"{name}_{state}"] = best(found, medium, PEERS, f"{state}_per_s")
+            ratios.append(ours / peer)
+            result[f"ratio_{name}_{state}"] = ratios[-1]
+        result[f"ratio_{name}"] = min(ratios)
         end = "" if medium == "local" else f"_{name}"
-        result[f"decode_bound_fraction{end}"] = min(bounds)
-    if {"s3", "s3+25ms"} <= set(wanted):
-        with_delay = [found[Case("s3+25ms", "kineforge", t)]["steady_per_s"] for t in (1, 2)]
-        without = [found[Case("s3", "kineforge", t)]["steady_per_s"] for t in (1, 2)]
-        result["kept_at_25ms"] = min(a / b for a, b in zip(with_delay, without, strict=True))
+        pair = (medium, "kineforge"), ("local", "decode-bound")
+        result[f"decode_bound_fraction{end}"] = over(found, "warm_per_s", *pair)
+    pair = ("s3+25ms", "kineforge"), ("s3", "kineforge")
+    result["kept_at_25ms"] = over(found, "steady_per_s", *pair)
     firsts = [v["first_batch_seconds"] for c, v in found.items() if c.loader == "kineforge"]
-    return result | {"first_batch_seconds": max(firsts)}
-
-
-def _bound(found: Found, medium: str, threads: int, first: str) -> float:
-    ours, bound = Case(medium, "kineforge", threads), Case(first, "decode-bound", threads)
-    return found[ours]["warm_per_s"] / found[bound]["warm_per_s"]
+    return result | {"first_batch_seconds": max(firsts, default=math.nan), "best_peer": winners}
 
 
 def main() -> None:
