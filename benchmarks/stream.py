@@ -1,7 +1,8 @@
 """Measures streams of ready-to-train batches: Kineforge beside other loaders and the decode-only bound, in one run.
 
     OMP_NUM_THREADS=1 python -m benchmarks.stream --peers-python VENV/bin/python [--samples 8192] [--rounds 3]
-        [--media local,s3,s3+25ms] [--peers litdata,mosaicml,webdataset,ray-data,hf-mapped,hf-streaming] [--quick]
+        [--media local,s3,s3+25ms] [--peers litdata,mosaicml,webdataset,ray-data,hf-mapped,hf-streaming]
+        [--workers 0,1,2] [--quick]
 
 VENV is made from `benchmarks/peers.txt`, which says how. Without --peers-python only Kineforge and the bound run.
 
@@ -76,7 +77,7 @@ def write_all(names: Sequence[str], folder: Path, peers_python: str) -> dict[str
     return failures
 
 
-def cases(names: Sequence[str], wanted: Sequence[str]) -> list[Case]:
+def cases(names: Sequence[str], wanted: Sequence[str], processes: Sequence[int]) -> list[Case]:
     """Returns every (medium, loader, workers); the bound, in memory, stands under `local`."""
     bound = [Case("local", "decode-bound", threads) for threads in (1, 2)]
     return bound + [
@@ -84,7 +85,7 @@ def cases(names: Sequence[str], wanted: Sequence[str]) -> list[Case]:
         for medium in wanted
         for name in names
         if name != "decode-bound"
-        for workers in ((1, 2) if name in OURS else (0, 1, 2))
+        for workers in ((1, 2) if name in OURS else processes)
     ]
 
 
@@ -161,7 +162,9 @@ def main() -> None:
         failures = write_all(names, folder, options.peers_python)
         names = [name for name in names if name not in failures]
         places = stack.enter_context(media(folder, names, options.media))
-        found: dict[Case, list[dict[str, float]]] = {c: [] for c in cases(names, options.media)}
+        found: dict[Case, list[dict[str, float]]] = {
+            c: [] for c in cases(names, options.media, options.workers)
+        }
         for _ in range(options.rounds):
             for case, rounds in found.items():
                 if str(case) in failures:
@@ -192,10 +195,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--media", default=",".join(MEDIA))
     parser.add_argument("--peers", default=",".join(PEERS))
     parser.add_argument("--peers-python", default="", help="interpreter of the peers' venv")
+    parser.add_argument("--workers", default="0,1,2", help="of the peers")
     parser.add_argument("--coco", type=Path, default=Path("../shared/data/coco"))
     parser.add_argument("--quick", action="store_true", help="1,024 samples, one round")
     options = parser.parse_args()
     options.media, options.peers = options.media.split(","), options.peers.split(",")
+    options.workers = [int(number) for number in options.workers.split(",")]
     if options.quick:
         options.samples, options.rounds = 1024, 1
     for given, known in ((options.media, MEDIA), (options.peers, PEERS)):

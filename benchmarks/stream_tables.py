@@ -46,6 +46,8 @@ def _load(url: str, cache: Path, streaming: bool) -> Any:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     datasets = package("datasets")
     datasets.disable_progress_bars()
+    # It sleeps at the end of every epoch to let Arrow's threads end, and would lose most of a short one by that.
+    package("datasets.config").SLEEP_TIME_ON_THREADS_SHUTDOWN = 0
     return datasets.load_dataset(
         "parquet",
         data_files=_files(url),
