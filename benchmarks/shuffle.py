@@ -75,7 +75,8 @@ def together(places: Ints, frames: int, batch: int) -> float:
 
 
 def _neighbours(samples: int, frames: int) -> NDArray[np.bool_]:
-    return np.arange(1, samples) % frames != 0
+    result: NDArray[np.bool_] = np.arange(1, samples) % frames != 0
+    return result
 
 
 def bound(samples: int, lanes: int, window: int) -> float:

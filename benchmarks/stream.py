@@ -25,6 +25,7 @@ import argparse
 import json
 import math
 import shutil
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -122,11 +123,11 @@ def best(found: Found, medium: str, names: Sequence[str], key: str) -> tuple[flo
 
 def over(found: Found, key: str, ours: tuple[str, str], other: tuple[str, str]) -> float:
     """Returns one loader's rate over another's, each (medium, loader), the lower of 1 and 2 threads."""
-    rates = [
-        [found.get(Case(*of, threads), {}).get(key, math.nan) for threads in (1, 2)]
-        for of in (ours, other)
-    ]
-    return min(a / b for a, b in zip(*rates, strict=True))
+    fractions: list[float] = []
+    for threads in (1, 2):
+        a, b = (found.get(Case(*of, threads), {}).get(key, math.nan) for of in (ours, other))
+        fractions.append(a / b)
+    return min(fractions)
 
 
 def verdict(found: Found, wanted: Sequence[str]) -> dict[str, Any]:
@@ -152,6 +153,7 @@ def verdict(found: Found, wanted: Sequence[str]) -> dict[str, Any]:
 
 def main() -> None:
     """Measures and prints."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # so that the servers end, too
     options = _options()
     names = [*OURS, *(options.peers if options.peers_python else [])]
     folder = Path(tempfile.mkdtemp(prefix="stream-"))
