@@ -79,7 +79,7 @@ def stream(url: str, threads: int, *, once: bool) -> WindowStream:
         length=LENGTH,
         stride=LENGTH if once else 1,
         shuffle=not once,
-        drop_last=False,
+        last="keep",
     )
 
 

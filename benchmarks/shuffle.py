@@ -49,7 +49,7 @@ def stream(samples: int, shard: int, batch: int = BATCH) -> SampleStream:
         batch=batch,
         seed=0,
         options=Streaming(),
-        drop_last=False,
+        last="keep",
     )
 
 
@@ -93,7 +93,8 @@ def measure(samples: int, frames: int, shard: int, epochs: int) -> dict[str, Any
     rng = np.random.default_rng(0)
     ratios, meetings, distances = [], [], []
     for epoch in range(epochs):
-        order = source.sequence(epoch)
+        steps = range(source.steps)
+        order = np.concatenate([source.sequence.batch_rows(epoch, step) for step in steps])
         places = np.empty(samples, np.int64)
         places[order] = np.arange(samples)
         whole = rng.permutation(samples)
@@ -101,7 +102,7 @@ def measure(samples: int, frames: int, shard: int, epochs: int) -> dict[str, Any
         meetings.append(together(places, frames, BATCH))
         apart = np.abs(np.diff(places))[_neighbours(samples, frames)]
         distances.append(float(np.median(apart)) / (samples * (1 - math.sqrt(0.5))))
-    lanes, window = source.lanes, source.options.window
+    lanes, window = source.sequence.sources[0].lanes, source.options.window
     return {
         "entropy": min(min(r.values()) for r in ratios),
         "entropy_by_bin": {w: min(r[w] for r in ratios) for w in _WIDTHS},

@@ -84,7 +84,7 @@ class Kineforge:
             batch=BATCH,
             seed=0,
             options=Streaming(threads=workers),
-            drop_last=False,
+            last="keep",
         )
         epoch = 0
         while True:
@@ -94,12 +94,14 @@ class Kineforge:
 
 def _finish(batch: Batch) -> Ready:
     arrays = {name: np.asarray(values) for name, values in batch.arrays.items()}
-    images: Any = batch.images
-    pixels = images if isinstance(images, np.ndarray | torch.Tensor) else np.stack(images)
+    # Pictures of one size are views of one buffer, which is the batch.
+    whole: Any = batch.images[0].base
+    fits = isinstance(whole, np.ndarray) and whole.shape == (len(batch), HEIGHT, WIDTH, 3)
+    pixels = whole if fits else np.stack(batch.images)
     labelled = arrays["keypoint_visibility"][..., None].astype(np.float32)
     return Ready(
         ids=torch.from_numpy(arrays["sample_id"]),
-        images=torch.as_tensor(pixels),
+        images=torch.from_numpy(pixels),
         keypoints=torch.from_numpy(np.concatenate([arrays["keypoints"], labelled], axis=2)),
         box=torch.from_numpy(arrays["box"]),
     )

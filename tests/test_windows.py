@@ -1,5 +1,6 @@
 """Windows hold frames of one clip only, every frame is a centre once, and the order is the same whatever reads it."""
 
+import dataclasses
 from itertools import pairwise
 from typing import Any
 
@@ -52,7 +53,7 @@ def stream(length: int = 5, batch: int = 8, **more: Any) -> WindowStream:
         seed=3,
         options=options,
         length=length,
-        drop_last=False,
+        last="keep",
         **more,
     )
 
@@ -172,6 +173,9 @@ def test_what_cannot_be_windowed_is_refused() -> None:
         stream(stride=0)
     with pytest.raises(InputError, match="image: is no label"):
         WindowStream(corpus=corpus(), arrays=("image",), batch=2, seed=0, options=Streaming())
+    mixed = dataclasses.replace(corpus(), weights=(1.0,))
+    with pytest.raises(InputError, match="mixes no windows"):
+        dataclasses.replace(stream(), corpus=mixed)
     s = stream()
     reader = s.corpus.shards[1].store
     assert isinstance(reader, MemoryReader)

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,8 @@ from trainers.corpus import Corpus, Shard
 T = TypeVar("T")
 Ints = NDArray[np.int64]
 _READERS = 8
-_HORIZON = 8
-"""Steps beyond those in flight whose shards are already asked for."""
+_AHEAD_STEPS = 16
+"""Beyond those in flight whose shards are already asked for."""
 _MARKS = ("sample_id", "group_id", "motion_id", "time")
 _SLOWEST = 0.1
 """Seconds: frames further apart than this are no clip. Random poses carry whole seconds."""
@@ -68,15 +68,22 @@ class WindowStream:
     stride: int = 1
     """Every so many rows of a shard are centres."""
     shuffle: bool = True
-    drop_last: bool = True
+    last: Literal["drop", "keep"] = "drop"
 
     def __post_init__(self) -> None:
+        """Refuses what has no windows.
+
+        Raises:
+            InputError: it has none.
+        """
         if self.length < 1 or self.length % 2 == 0:
             raise InputError(f"length={self.length}", "has no centre", "Write an odd number")
         if self.stride < 1:
             raise InputError(f"stride={self.stride}", "takes no step", "Write 1 or more")
         if {"image", "image_offset"} & set(self.arrays):
             raise InputError("image", "is no label", "Stream pictures with SampleStream")
+        if self.corpus.weights:
+            raise InputError("stream.mix", "mixes no windows", "Join the datasets without it")
 
     @property
     def count(self) -> int:
@@ -86,39 +93,33 @@ class WindowStream:
     @property
     def steps(self) -> int:
         """Returns the steps of one epoch."""
-        return order.steps(self.count, self.batch, self.drop_last)
+        return self.sequence.steps
 
-    @property
-    def lanes(self) -> int:
-        """Returns the canonical lanes, as `SampleStream` has them."""
-        return min(self.options.lanes, self.batch) if self.shuffle else 1
+    @cached_property
+    def sequence(self) -> order.Order:
+        """Returns the order of the windows, as their numbers."""
+        source = order.Source(
+            shard_rows=tuple(self._counts.tolist()),
+            identity=self.corpus.identity,
+            seed=self.seed,
+            lanes=min(self.options.lanes, self.batch) if self.shuffle else 1,
+            window=self.options.window if self.shuffle else 0,
+        )
+        return order.Order(sources=(source,), weights=(1.0,), batch=self.batch, last=self.last)
 
     @cached_property
     def _counts(self) -> Ints:
         rows = np.array([s.rows for s in self.corpus.shards], dtype=np.int64)
-        return -(-rows // self.stride)
+        return np.asarray(-(-rows // self.stride))
 
     @cached_property
     def _first_rows(self) -> Ints:
         rows = np.array([s.rows for s in self.corpus.shards], dtype=np.int64)
-        return np.cumsum(rows) - rows
+        return np.asarray(np.cumsum(rows) - rows)
 
     @cached_property
     def _first_windows(self) -> Ints:
-        return np.cumsum(self._counts) - self._counts
-
-    def sequence(self, epoch: int) -> order.Rows:
-        """Returns the order of one epoch as numbers of windows."""
-        if not self.shuffle:
-            return np.arange(self.count, dtype=np.int64)
-        return order.epoch_sequence(
-            self._counts.tolist(),
-            identity=self.corpus.identity,
-            seed=self.seed,
-            epoch=epoch,
-            lanes=self.lanes,
-            window=self.options.window,
-        )
+        return np.asarray(np.cumsum(self._counts) - self._counts)
 
     def batches(
         self,
@@ -139,32 +140,40 @@ class WindowStream:
             world: all of them.
 
         Raises:
-            InputError: a shard vanished or is damaged.
+            InputError: a shard vanished, or holds other bytes than were written.
         """
-        sequence, shelf, threads = self.sequence(epoch), self._shelf, self.options.threads
-
-        def share(step: int) -> tuple[int, order.Rows]:
-            whole = order.batch_rows(sequence, batch=self.batch, step=step, lanes=self.lanes)
-            return len(whole), whole[order.share(len(whole), rank, world)]
-
-        def submit(numbers: order.Rows) -> Future[T]:
-            # A rank without a window still needs the arrays' shapes, so it looks into the first shard.
-            loaded = {s: shelf.get(s) for s in self._shards_of(numbers) or [0]}
-            return pool.submit(lambda: finish(self._gather(numbers, loaded)))
-
+        shelf, threads = self._shelf, self.options.threads
         pool = ThreadPoolExecutor(threads, thread_name_prefix="windows")
+        planned: deque[tuple[int, order.Rows, list[int]]] = deque()
         flying: deque[tuple[int, Future[T]]] = deque()
+
+        def plan(step: int) -> None:
+            whole = self.sequence.batch_rows(epoch, step)
+            numbers = whole[order.share(len(whole), rank, world)]
+            # A rank without a window still needs the arrays' shapes, so it looks into the first shard.
+            needed = np.unique(self._owners(numbers)).tolist() or [0]
+            for shard in needed:
+                shelf.get(shard)
+            planned.append((len(whole), numbers, needed))
+
+        def submit() -> None:
+            size, numbers, needed = planned.popleft()
+            loaded = {s: shelf.get(s) for s in needed}
+            flying.append((size, pool.submit(lambda: finish(self._gather(numbers, loaded)))))
+
         try:
-            for step in range(first_step, self.steps + threads):
-                if step < self.steps:
-                    size, numbers = share(step)
-                    flying.append((size, submit(numbers)))
-                if step + _HORIZON < self.steps:
-                    for s in self._shards_of(share(step + _HORIZON)[1]):
-                        shelf.get(s)
-                if len(flying) > threads or (step >= self.steps and flying):
+            for step in range(first_step, self.steps):
+                plan(step)
+                if len(planned) > _AHEAD_STEPS:
+                    submit()
+                if len(flying) > threads:
                     size, future = flying.popleft()
                     yield size, future.result()
+            while planned or flying:
+                while planned and len(flying) <= threads:
+                    submit()
+                size, future = flying.popleft()
+                yield size, future.result()
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 
@@ -173,14 +182,11 @@ class WindowStream:
         names = tuple(dict.fromkeys((*_MARKS, *self.arrays)))
         rows = sum(s.rows for s in self.corpus.shards) / len(self.corpus.shards)
         # Two shards a lane are open at a time, and those of the steps ahead.
-        least = self.lanes * (3 + int(self.options.window * self.stride / rows))
+        least = self.sequence.sources[0].lanes * (3 + int(self.options.window * self.stride / rows))
         return _Shelf(self.corpus.shards, names, least, self.options.cache_mb * 2**20)
 
     def _owners(self, numbers: order.Rows) -> Ints:
-        return np.searchsorted(self._first_windows, numbers, side="right") - 1
-
-    def _shards_of(self, numbers: order.Rows) -> list[int]:
-        return [int(s) for s in np.unique(self._owners(numbers))]
+        return np.asarray(np.searchsorted(self._first_windows, numbers, side="right") - 1)
 
     def _gather(self, numbers: order.Rows, loaded: Mapping[int, Future[_Loaded]]) -> Windows:
         shards = {s: future.result() for s, future in loaded.items()}
@@ -257,14 +263,13 @@ class _Shelf:
 
 
 def _read(shard: Shard, names: tuple[str, ...]) -> _Loaded:
+    where = f"shard {shard.action_key}{f' of {shard.origin}' if shard.origin else ''}"
     try:
-        arrays = shard.store.read_arrays(shard.action_key, names)
+        arrays = shard.store.read_arrays(shard.action_key, names, shard.digests)
     except FileNotFoundError as error:
-        raise InputError(
-            f"shard {shard.action_key}", "vanished from the store", "Build the dataset again"
-        ) from error
+        raise InputError(where, "vanished from the store", "Build the dataset again") from error
     if len(arrays["time"]) != shard.rows:
         why = f"holds {len(arrays['time'])} samples, and the manifest says {shard.rows}"
-        raise InputError(f"shard {shard.action_key}", why, "Build the dataset again")
+        raise InputError(where, why, "Build the dataset again")
     first, last = clips(arrays)
     return _Loaded(arrays=arrays, first=first, last=last)
