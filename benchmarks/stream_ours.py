@@ -95,7 +95,7 @@ class Kineforge:
 def _finish(batch: Batch) -> Ready:
     arrays = {name: np.asarray(values) for name, values in batch.arrays.items()}
     # Pictures of one size are views of one buffer, which is the batch.
-    whole: Any = batch.images[0].base
+    whole: Any = batch.pixels
     fits = isinstance(whole, np.ndarray) and whole.shape == (len(batch), HEIGHT, WIDTH, 3)
     pixels = whole if fits else np.stack(batch.images)
     labelled = arrays["keypoint_visibility"][..., None].astype(np.float32)

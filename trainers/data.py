@@ -220,15 +220,22 @@ class SampleStream:
             else some.arrays[name][:0]
             for name in names
         }
-        images = self._images([(s, p, _jpeg(loaded[s], p)) for s, p in pairs])
-        return Batch(images=images, arrays=arrays, uniforms=share.uniforms, weights=share.weights)
+        images, pixels = self._images([(s, p, _jpeg(loaded[s], p)) for s, p in pairs])
+        return Batch(
+            images=images,
+            arrays=arrays,
+            uniforms=share.uniforms,
+            weights=share.weights,
+            pixels=pixels,
+        )
 
     def _images(
         self, jpegs: list[tuple[int, int, NDArray[np.uint8]]]
-    ) -> tuple[NDArray[np.uint8], ...]:
+    ) -> tuple[tuple[NDArray[np.uint8], ...], NDArray[np.uint8] | None]:
         """Decodes pictures; those of one size into one buffer, which costs half as much as each by itself."""
         sizes = [self._size(*jpeg) for jpeg in jpegs]
-        buffers = {size: iter(np.empty((sizes.count(size), *size), np.uint8)) for size in {*sizes}}
+        whole = {size: np.empty((sizes.count(size), *size), np.uint8) for size in {*sizes}}
+        buffers = {size: iter(buffer) for size, buffer in whole.items()}
         images = []
         for size, (number, place, data) in zip(sizes, jpegs, strict=True):
             image = next(buffers[size])
@@ -237,7 +244,7 @@ class SampleStream:
             except ValueError as error:
                 raise self._damaged(number, place, error) from error
             images.append(image)
-        return tuple(images)
+        return tuple(images), next(iter(whole.values())) if len(whole) == 1 else None
 
     def _size(self, number: int, place: int, data: NDArray[np.uint8]) -> tuple[int, int, int]:
         try:

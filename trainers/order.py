@@ -3,7 +3,8 @@
 N samples in all, B per global batch, C lanes. In each round over a source its shards are shuffled and laid end to
 end; C lanes cut this sequence into equal spans, so a lane reads whole shards one after the other and few shards serve
 two lanes. Within a lane, windows of a bounded number of samples are shuffled, each by a generator of its own, so any
-place is reached without what comes before it. Dealing one sample from each lane in turn gives the round.
+place is reached without what comes before it; windows of different lanes end at different steps, as the shards of the
+next are read then. Dealing one sample from each lane in turn gives the round.
 
 Step t of epoch e takes places eN + tB … of the mixture, sorted by lane, so that each of W ranks, which takes positions
 [rB/W, (r+1)B/W), needs only its own lanes' shards. The places of a mixture are dealt to its sources in a fixed pattern
@@ -64,17 +65,21 @@ class Source:
         rounds, places = np.divmod(places, self.rows)
         lanes, inside = places % self.lanes, places // self.lanes
         rows = np.empty(count, np.int64)
-        windows = inside // self.window if self.window else np.zeros_like(inside)
+        windows = self._windows_of(lanes, inside)
         for number in np.unique(rounds):
             now = rounds == number
-            laid = self._lane_starts[lanes] + inside
+            laid = np.empty(count, np.int64)
             for lane, window in {*zip(lanes[now].tolist(), windows[now].tolist(), strict=True)}:
                 here = now & (lanes == lane) & (windows == window)
-                laid[here] = self._window(int(number), lane, window)[
-                    inside[here] - window * self.window
-                ]
+                first, shuffled = self._window(int(number), lane, window)
+                laid[here] = shuffled[inside[here] - first]
             rows[now] = self._rows_of(int(number), laid[now])
         return rows, lanes
+
+    def _windows_of(self, lanes: Rows, inside: Rows) -> Rows:
+        if not self.window:
+            return np.zeros_like(inside)
+        return np.asarray((inside + lanes * self.window // self.lanes) // self.window)
 
     def _rows_of(self, number: int, laid: Rows) -> Rows:
         order, ends = self._shards(number)
@@ -97,17 +102,19 @@ class Source:
         return shards
 
     @cached_property
-    def _window(self) -> Callable[[int, int, int], Rows]:
-        """Returns the places in a round's laid-out shards that a window of a lane shows, in their order."""
+    def _window(self) -> Callable[[int, int, int], tuple[int, Rows]]:
+        """Returns a window's first place in its lane, and the laid-out places that it shows, in their order."""
 
         @lru_cache(maxsize=4 * self.lanes)
-        def window(number: int, lane: int, which: int) -> Rows:
-            first, end = self._lane_starts[lane : lane + 2]
+        def window(number: int, lane: int, which: int) -> tuple[int, Rows]:
+            start, end = self._lane_starts[lane : lane + 2].tolist()
             if not self.window:
-                return np.arange(first, end)
+                return 0, np.arange(start, end)
+            early = lane * self.window // self.lanes
+            first = max(0, which * self.window - early)
+            stop = min(end - start, (which + 1) * self.window - early)
             rng = generator(self.seed, "window", self.identity, number, lane, which)
-            first = first + which * self.window
-            return np.asarray(first + rng.permutation(min(self.window, end - first)))
+            return first, np.asarray(start + first + rng.permutation(stop - first))
 
         return window
 

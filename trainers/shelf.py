@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from schemas.errors import InputError
 from trainers.corpus import Shard
 
-READERS = 8
+READERS = 16
 _HEDGE_LEAST_SECONDS, _HEDGE_FACTOR, _REMEMBERED = 1.0, 4.0, 32
 
 

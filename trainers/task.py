@@ -45,6 +45,8 @@ class Batch:
     """
     weights: NDArray[np.float32] | None = None
     """(n,): 1, or 0 for a sample that only fills the epoch's last batch; None: all 1."""
+    pixels: NDArray[np.uint8] | None = None
+    """(n, h, w, 3): the images as one array, where all have one size; None where they do not."""
 
     def __len__(self) -> int:
         return len(self.images)
