@@ -125,9 +125,10 @@ def test_sleeves_and_legs_are_open_and_stand_off(outfits: list[Outfit], person: 
     below = SkinBelow(person.rest, person.faces)
     for one in outfits:
         shell = piece(one, "bottom")
-        gap = below.gap(shell.vertices, below.nearest(shell.vertices))
+        assert shell.under is not None
+        gap = below.gap(shell.vertices, shell.under)
         assert borders(shell.faces, len(shell.vertices)).sum() > 60
-        assert np.quantile(gap, 0.02) > -0.004
+        assert gap.min() > 0.001
         if one.description["bottom"]["fit"] == "loose":
             assert np.quantile(gap, 0.75) > 0.012
 
@@ -403,4 +404,4 @@ def test_a_skirt_spans_both_thighs(pack: Pack) -> None:
     both = shell.weights[low & ~arms][:, femora]
     assert both.sum(axis=1).min() > 0.8
     middle = np.abs(shell.vertices[low & ~arms, 2]) < 0.01
-    np.testing.assert_allclose(both[middle, 0], both[middle, 1], atol=0.15)
+    np.testing.assert_allclose(both[middle, 0], both[middle, 1], atol=0.2)
