@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from schemas.recipes import Frozen, Range, Share
 
@@ -93,6 +93,12 @@ class Streaming(Frozen):
     window: int = Field(default=512, ge=1)
     """Samples of a lane that are shuffled together."""
     threads: int = Field(default=2, ge=1)
+    last: Literal["drop", "keep", "pad"] = "drop"
+    """What becomes of the samples of an epoch that do not fill a batch: left out, a shorter batch, or filled up with
+    samples of weight 0 (which batch normalisation still sees)."""
+    mix: tuple[PositiveFloat, ...] | None = None
+    """Shares of the datasets in every batch, in the order of --data; a small one is repeated. null shows every sample
+    once an epoch."""
     cache_mb: int = Field(default=1024, ge=1)
     """Read shards are kept up to this size, for the next epoch; never less than the open windows need."""
 

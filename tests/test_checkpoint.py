@@ -33,7 +33,7 @@ def saved(step: int = 3, loss: float = 0.5) -> Checkpoint:
         described={"keypoints": ["left_hip"]},
         skeleton=tiny_skeleton(),
         dataset_ids=("a", "b"),
-        identity="c",
+        order={"data": "c"},
         epoch=1,
         step=2,
         total_steps=step,
@@ -59,7 +59,7 @@ def test_reads_back_as_saved(run: str) -> None:
     url = checkpoint.save(run, ours)
     theirs = checkpoint.load(run)
     assert theirs.url == url
-    for name in ("recipe", "described", "skeleton", "dataset_ids", "identity", "epoch", "step"):
+    for name in ("recipe", "described", "skeleton", "dataset_ids", "order", "epoch", "step"):
         assert getattr(theirs, name) == getattr(ours, name), name
     assert theirs.metrics["loss"] == 0.5
     assert np.isnan(theirs.metrics["nothing"])
@@ -147,7 +147,7 @@ def test_holds_no_pickle_and_says_what_it_is(tmp_path: Path) -> None:
     assert names == ["checkpoint.json", "model.safetensors", "optimiser.safetensors"]
     document = json.loads((Path(url) / "checkpoint.json").read_text())
     assert document["fingerprint"] == tiny_skeleton().fingerprint
-    assert document["stream"] == {"identity": "c", "epoch": 1, "step": 2}
+    assert document["stream"] == {"order": {"data": "c"}, "epoch": 1, "step": 2}
 
 
 def test_another_skeleton_is_refused_by_the_names_that_differ() -> None:

@@ -28,7 +28,7 @@ def batch(count: int = 6, px: int = 64) -> Batch:
         batch=count,
         seed=0,
         options=Streaming(),
-        drop_last=False,
+        last="keep",
     )
     return next(b for _, b in stream.batches(0, lambda b: b))
 

@@ -43,7 +43,7 @@ def _checkpoint(folder: Path, task: dict[str, object], skeleton: SkeletonSpec | 
         described=made.describe(),
         skeleton=skeleton,
         dataset_ids=("none",),
-        identity="none",
+        order={},
         epoch=0,
         step=1,
         total_steps=1,

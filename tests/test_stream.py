@@ -1,27 +1,37 @@
 """The order of samples is the same whatever reads it, and every epoch shows every sample once."""
 
+import dataclasses
+import threading
 from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny_crops import MemoryReader, corpus
+from tiny_crops import MemoryReader, corpus, publish
+from wrapped_objects import wrap
 
+from schemas import manifest
 from schemas.errors import InputError
+from schemas.store import Store
 from schemas.training import Streaming
-from trainers import order
-from trainers.corpus import Corpus
+from trainers import order, shelf
+from trainers.corpus import Corpus, open_corpus
 from trainers.data import SampleStream
+from trainers.position import Position
 from trainers.task import Batch
 
 ROWS = (7, 1, 12, 5, 9, 3)
 
 
-def stream(data: Corpus, batch: int = 8, **options: int) -> SampleStream:
+def stream(data: Corpus, batch: int = 8, last: order.Last = "keep", **options: int) -> SampleStream:
     settings = Streaming(**({"lanes": 3, "window": 4} | options))
     return SampleStream(
-        corpus=data, arrays=("box",), batch=batch, seed=5, options=settings, drop_last=False
+        corpus=data, arrays=("box",), batch=batch, seed=5, options=settings, last=last
     )
 
 
@@ -84,12 +94,46 @@ def test_threads_and_cache_do_not_change_the_order(threads: int) -> None:
     assert [ids(b) for b in got] == want
 
 
-def test_other_data_or_another_seed_give_another_order() -> None:
-    common = {"epoch": 0, "lanes": 3, "window": 4}
-    a = order.epoch_sequence(ROWS, identity="a", seed=0, **common)
-    assert a.tolist() != order.epoch_sequence(ROWS, identity="b", seed=0, **common).tolist()
-    assert a.tolist() != order.epoch_sequence(ROWS, identity="a", seed=1, **common).tolist()
-    assert a.tolist() == order.epoch_sequence(ROWS, identity="a", seed=0, **common).tolist()
+def one_source(
+    rows: Sequence[int] = ROWS, *, lanes: int = 3, window: int = 4, **other: Any
+) -> order.Source:
+    named = {"identity": "a", "seed": 0} | other
+    return order.Source(shard_rows=tuple(rows), lanes=lanes, window=window, **named)
+
+
+def of_one(source: order.Source, batch: int, last: order.Last = "keep") -> order.Order:
+    return order.Order(sources=(source,), weights=(1.0,), batch=batch, last=last)
+
+
+def test_other_data_another_seed_or_round_give_another_order() -> None:
+    def rows(source: order.Source, first: int = 0) -> list[int]:
+        return source.take(first, source.rows)[0].tolist()
+
+    a = rows(one_source())
+    assert a == rows(one_source())
+    assert a != rows(one_source(identity="b"))
+    assert a != rows(one_source(seed=1))
+    assert a != rows(one_source(), first=sum(ROWS))
+    assert rows(one_source(lanes=1, window=0)) == list(range(sum(ROWS)))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(st.integers(1, 40), min_size=1, max_size=12),
+    lanes=st.integers(1, 30),
+    window=st.integers(0, 60),
+    cuts=st.lists(st.integers(0, 1000), max_size=6),
+)
+def test_any_place_is_reached_without_those_before_it(
+    rows: list[int], lanes: int, window: int, cuts: list[int]
+) -> None:
+    source, again = (one_source(rows, lanes=lanes, window=window) for _ in range(2))
+    whole = source.take(0, 3 * source.rows)[0].tolist()
+    edges = sorted({0, 3 * source.rows, *(cut % (3 * source.rows) for cut in cuts)})
+    parts = [again.take(a, b - a)[0].tolist() for a, b in reversed(list(pairwise(edges)))]
+    assert [row for part in reversed(parts) for row in part] == whole
+    for number in range(3):
+        assert sorted(whole[number * source.rows :][: source.rows]) == list(range(source.rows))
 
 
 @settings(max_examples=60, deadline=None)
@@ -99,31 +143,143 @@ def test_other_data_or_another_seed_give_another_order() -> None:
     lanes=st.integers(1, 30),
     window=st.integers(1, 60),
     world=st.integers(1, 7),
+    last=st.sampled_from(["drop", "keep"]),
 )
 def test_steps_and_ranks_partition_the_epoch(
-    rows: list[int], batch: int, lanes: int, window: int, world: int
+    rows: list[int], batch: int, lanes: int, window: int, world: int, last: order.Last
 ) -> None:
-    lanes = min(lanes, batch)
-    sequence = order.epoch_sequence(rows, identity="x", seed=1, epoch=0, lanes=lanes, window=window)
+    found = of_one(one_source(rows, lanes=min(lanes, batch), window=window), batch, last)
     seen: list[int] = []
-    for step in range(order.steps(sum(rows), batch, drop_last=False)):
-        got = order.batch_rows(sequence, batch=batch, step=step, lanes=lanes)
+    for step in range(found.steps):
+        got = found.batch_rows(0, step)
         parts = [got[order.share(len(got), r, world)] for r in range(world)]
         assert np.concatenate(parts).tolist() == got.tolist()
         sizes = [len(p) for p in parts]
         assert max(sizes) - min(sizes) <= 1
         seen += got.tolist()
-    assert sorted(seen) == list(range(sum(rows)))
+    total = sum(rows)
+    assert len(seen) == len(set(seen))
+    assert len(seen) == (total if last == "keep" or total < batch else total - total % batch)
 
 
 def test_each_lane_gives_its_share_of_every_batch() -> None:
-    sequence = order.epoch_sequence((500,), identity="x", seed=1, epoch=0, lanes=6, window=50)
-    lane_of = {int(row): g % 6 for g, row in enumerate(sequence)}
-    for step in range(order.steps(500, 20, drop_last=True)):
-        rows = order.batch_rows(sequence, batch=20, step=step, lanes=6)
-        lanes = [lane_of[int(r)] for r in rows]
-        assert lanes == sorted(lanes)
-        assert set(Counter(lanes).values()) <= {3, 4}
+    source = one_source((500,), lanes=6, window=50)
+    found = of_one(source, 20, "drop")
+    rows, lanes = source.take(0, 500)
+    lane_of = dict(zip(rows.tolist(), lanes.tolist(), strict=True))
+    for step in range(found.steps):
+        shown = [lane_of[row] for row in found.batch_rows(0, step).tolist()]
+        assert shown == sorted(shown)
+        assert set(Counter(shown).values()) <= {3, 4}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 300), min_size=1, max_size=4),
+    weights=st.lists(st.floats(0.01, 10), min_size=4, max_size=4),
+    batch=st.integers(1, 40),
+)
+def test_a_mixture_keeps_its_shares_at_every_step(
+    sizes: list[int], weights: list[float], batch: int
+) -> None:
+    """And each source is shown round after round, every sample once in each."""
+    sources = tuple(one_source((n,), identity=str(i)) for i, n in enumerate(sizes))
+    chosen = tuple(weights[: len(sizes)])
+    mixture = order.Order(sources=sources, weights=chosen, batch=batch, last="keep")
+    starts = np.cumsum([0, *sizes])
+    seen: list[list[int]] = [[] for _ in sizes]
+    places = 0
+    for epoch in range(3):
+        for step in range(mixture.steps):
+            rows = mixture.batch_rows(epoch, step)
+            places += len(rows)
+            for row in rows.tolist():
+                owner = int(np.searchsorted(starts, row, side="right")) - 1
+                seen[owner].append(row - int(starts[owner]))
+            for shown, weight in zip(seen, chosen, strict=True):
+                slack = len(sizes) + places / order.PERIOD
+                assert abs(len(shown) - places * weight / sum(chosen)) <= slack
+    for shown, size in zip(seen, sizes, strict=True):
+        rounds = Counter(shown)
+        assert max(rounds.values()) - min((rounds[i] for i in range(size)), default=0) <= 2
+    assert places == 3 * sum(sizes)
+
+
+def test_a_mixture_of_datasets_is_the_same_for_any_number_of_ranks_and_repeats_the_small_one() -> (
+    None
+):
+    a, b = corpus((7, 12, 5)), corpus((4, 3), seed=1)
+    shards = [
+        *(dataclasses.replace(s, dataset=0) for s in a.shards),
+        *(dataclasses.replace(s, dataset=1) for s in b.shards),
+    ]
+    mixed = Corpus(dataset_ids=("a", "b"), split="train", shards=tuple(shards), weights=(1.0, 1.0))
+    s = stream(mixed, batch=6, last="drop")
+    for world in (1, 2, 3, 5):
+        ranks = [shown(s, epoch=1, rank=r, world=world) for r in range(world)]
+        steps = [[i for rank in ranks for i in ids(rank[t])] for t in range(s.steps)]
+        assert steps == [ids(batch) for batch in shown(s, epoch=1)]
+    from_b = sum(
+        len(rows[rows >= 24]) for t in range(s.steps) for rows in [s.sequence.batch_rows(1, t)]
+    )
+    assert from_b == s.steps * 3
+
+
+def test_a_padded_batch_says_which_samples_only_fill_it() -> None:
+    s = stream(corpus((7, 4)), batch=8, last="pad")
+    first, last = shown(s, epoch=0)
+    assert (first.weights is None, last.weights is None) == (False, False)
+    assert (len(last), float(np.sum(last.weights))) == (8, 3.0)
+    assert [size for size, _ in s.batches(0, lambda b: b)] == [8, 3]
+    halves = [shown(s, epoch=0, rank=r, world=2)[-1] for r in range(2)]
+    assert [len(h) for h in halves] == [4, 4]
+    assert sum(float(np.sum(h.weights)) for h in halves) == 3.0
+
+
+@pytest.mark.parametrize("then", [1, 2, 3, 5])
+@pytest.mark.parametrize("now", [1, 2, 3, 5])
+def test_a_run_that_stops_anywhere_goes_on_as_if_it_had_not(then: int, now: int) -> None:
+    data = corpus((7, 1, 12, 5))
+    s = stream(data, batch=5)
+    whole = [ids(b) for b in shown(s, epoch=2)]
+    for stop in range(s.steps + 1):
+        before = [shown(s, 2, rank=r, world=then)[:stop] for r in range(then)]
+        text = s.position(2, stop).to_json()
+        assert len(text) < 1024
+        epoch, first = stream(data, batch=5).resume(Position.from_json(text))
+        after = [shown(s, epoch, rank=r, world=now, first=first) for r in range(now)]
+        joined = [
+            [i for rank in ranks for i in ids(rank[t])]
+            for ranks, count in ((before, stop), (after, s.steps - stop))
+            for t in range(count)
+        ]
+        assert joined == whole
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (lambda: stream(corpus(ROWS, seed=1)), "data"),
+        (lambda: stream(corpus(ROWS), batch=7), "batch"),
+        (lambda: stream(corpus(ROWS), window=5), "window"),
+        (lambda: stream(corpus(ROWS), lanes=2), "lanes"),
+        (lambda: stream(corpus(ROWS), last="pad"), "last"),
+    ],
+)
+def test_a_position_in_another_order_is_refused(
+    other: Callable[[], SampleStream], named: str
+) -> None:
+    position = stream(corpus(ROWS)).position(1, 2)
+    with pytest.raises(InputError, match=rf"another order of samples \({named}: "):
+        other().resume(position)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"order": {}, "epoch": -1, "step": 0}', "x" * 99]
+)
+def test_what_is_no_position_is_refused(text: str) -> None:
+    with pytest.raises(InputError, match="is no position"):
+        Position.from_json(text)
 
 
 def test_a_rank_reads_only_its_lanes_shards() -> None:
@@ -136,9 +292,10 @@ def test_a_rank_reads_only_its_lanes_shards() -> None:
 
 
 def test_a_short_epoch_is_one_short_step() -> None:
-    assert order.steps(5, 8, drop_last=True) == 1
-    assert order.steps(17, 8, drop_last=True) == 2
-    assert order.steps(17, 8, drop_last=False) == 3
+    assert of_one(one_source((5,)), 8, "drop").steps == 1
+    assert of_one(one_source((17,)), 8, "drop").steps == 2
+    assert of_one(one_source((17,)), 8, "keep").steps == 3
+    assert of_one(one_source((16,)), 8, "pad").steps == 2
 
 
 def test_a_vanished_shard_is_named() -> None:
@@ -146,7 +303,7 @@ def test_a_vanished_shard_is_named() -> None:
     reader = data.shards[2].store
     assert isinstance(reader, MemoryReader)
     del reader.shards["02"]
-    with pytest.raises(InputError, match="shard 02: vanished"):
+    with pytest.raises(InputError, match=r"shard 02: vanished.*Build the dataset again"):
         shown(stream(data), epoch=0)
 
 
@@ -164,3 +321,75 @@ def test_rows_of_one_photo_share_a_picture_and_frames_do_not() -> None:
     (frames,) = shown(stream(corpus([6]), batch=6), epoch=0)
     assert len(set(photos.arrays["picture"].tolist())) == 3
     assert len(set(frames.arrays["picture"].tolist())) == 6
+
+
+def test_a_shard_that_is_slow_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelf, "_HEDGE_LEAST_SECONDS", 0.05)
+    data = corpus(ROWS)
+    reader = data.shards[2].store
+    assert isinstance(reader, MemoryReader)
+    real, stuck, released = reader.read_arrays, threading.Event(), threading.Event()
+
+    def slow(key: str, names: Sequence[str], digests: Any = None) -> dict[str, Any]:
+        if key == "02" and not stuck.is_set():
+            stuck.set()
+            released.wait(60)
+        return real(key, names, digests)
+
+    monkeypatch.setattr(reader, "read_arrays", slow)
+    try:
+        got = [ids(b) for b in shown(stream(data), epoch=0)]
+    finally:
+        released.set()
+    assert stuck.is_set()
+    assert got == [ids(b) for b in shown(stream(corpus(ROWS)), epoch=0)]
+
+
+def test_memory_is_bounded_as_stated() -> None:
+    data = corpus([6] * 60, px=16)
+    s = stream(data, batch=6, cache_mb=1)
+    tight = dataclasses.replace(s, options=s.options.model_copy(update={"cache_mb": 0}))
+    held: list[int] = []
+    for _ in tight.batches(0, lambda b: held.append(tight._shelf._bytes)):
+        pass
+    assert max(held) <= tight.window_bytes < sum(shard.bytes for shard in data.shards) / 2
+
+
+def damaged(url: str, path: str) -> None:
+    data = bytearray(Store(url).get_bytes(path))
+    data[len(data) // 2] ^= 1
+    Store(url).put_bytes(path, bytes(data))
+
+
+@pytest.mark.parametrize("name", ["image/c/0", "box/c/0/0", "zarr.json"])
+def test_a_flipped_bit_trains_nothing(name: str, url: str) -> None:
+    dataset = publish(url, {"train": [5, 4]})
+    damaged(url, f"shards/{dataset.shards[1].action_key}/{name}")
+    s = stream(open_corpus([manifest.open_dataset(url)], "train"), batch=9)
+    with pytest.raises(InputError, match=rf"{dataset.shards[1].action_key}.*other bytes than were"):
+        shown(s, epoch=0)
+
+
+def test_what_was_damaged_on_the_way_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = wrap(monkeypatch, f"memory://{tmp_path.name}")
+    publish(seen.url, {"train": [5, 4]})
+    s = stream(open_corpus([manifest.open_dataset(seen.url)], "train"), batch=9)
+    whole, real, spoilt = [ids(b) for b in shown(s, epoch=0)], seen.inner, set[str]()
+
+    class Spoiling:
+        def __getattr__(self, name: str) -> Any:
+            return getattr(real, name)
+
+        def get(self, path: str) -> memoryview:
+            data = bytearray(real.get(path))
+            if path.startswith("shards/") and path not in spoilt:
+                spoilt.add(path)
+                data[0] ^= 1
+            return memoryview(data)
+
+    seen.inner = Spoiling()  # type: ignore[assignment]
+    again = stream(open_corpus([manifest.open_dataset(seen.url)], "train"), batch=9)
+    assert [ids(b) for b in shown(again, epoch=0)] == whole
+    assert len(spoilt) > 2

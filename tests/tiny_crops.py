@@ -1,6 +1,6 @@
 """Small crops of drawn figures, as shards in memory, for tests of streams, tasks and loops."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -27,7 +27,9 @@ class MemoryReader:
         self.shards: dict[str, dict[str, NDArray[Any]]] = {}
         self.reads: list[str] = []
 
-    def read_arrays(self, action_key: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    def read_arrays(
+        self, action_key: str, names: Sequence[str], digests: Mapping[str, str] | None = None
+    ) -> dict[str, NDArray[Any]]:
         """Reads arrays; FileNotFoundError where there is no such shard."""
         self.reads.append(action_key)
         if action_key not in self.shards:

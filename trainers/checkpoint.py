@@ -44,8 +44,8 @@ class Checkpoint:
     """What the task says of itself."""
     skeleton: SkeletonSpec | None
     dataset_ids: tuple[str, ...]
-    identity: str
-    """`Corpus.identity` of the training data; with epoch and step, the whole state of the stream."""
+    order: dict[str, Any]
+    """`Position.order` of the training stream; with epoch and step, its whole state."""
     epoch: int
     step: int
     """Steps of this epoch that are done."""
@@ -79,7 +79,7 @@ def save(run: str, checkpoint: Checkpoint) -> str:
         "fingerprint": checkpoint.skeleton.fingerprint if checkpoint.skeleton else None,
         "dataset_ids": checkpoint.dataset_ids,
         "stream": {
-            "identity": checkpoint.identity,
+            "order": checkpoint.order,
             "epoch": checkpoint.epoch,
             "step": checkpoint.step,
         },
@@ -143,7 +143,7 @@ def _read(url: str, document: dict[str, Any]) -> Checkpoint:
         described=document["described"],
         skeleton=SkeletonSpec.from_json(json.dumps(skeleton)) if skeleton else None,
         dataset_ids=tuple(document["dataset_ids"]),
-        identity=stream["identity"],
+        order=dict(stream["order"]),
         epoch=int(stream["epoch"]),
         step=int(stream["step"]),
         total_steps=int(document["total_steps"]),

@@ -1,6 +1,6 @@
 """What a stream reads: the shards of one split of one or several datasets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,8 +15,13 @@ from schemas.skeleton import SkeletonSpec
 class Reader(Protocol):
     """The part of `schemas.store.Store` that a stream needs."""
 
-    def read_arrays(self, action_key: str, names: Sequence[str]) -> dict[str, NDArray[Any]]:
-        """Reads whole arrays of a shard; "image" is the flat JPEG bytes, "image_offset" their bounds."""
+    def read_arrays(
+        self, action_key: str, names: Sequence[str], digests: Mapping[str, str] | None = None
+    ) -> dict[str, NDArray[Any]]:
+        """Reads whole arrays of a shard; "image" is the flat JPEG bytes, "image_offset" their bounds.
+
+        Objects that are not what `digests` says are refused.
+        """
         ...
 
 
@@ -30,15 +35,24 @@ class Shard:
     bytes: int
     photos: bool
     """True: rows of one `group_id` come from one picture, as in COCO; False: each row is its own picture."""
+    dataset: int = 0
+    """Which of the corpus' datasets it belongs to."""
+    origin: str = ""
+    """`URL@commit`, for people."""
+    digests: Mapping[str, str] | None = None
+    """sha256 of its objects by path; None reads without a check."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corpus:
-    """One split of one or several datasets, as one set of shards."""
+    """One split of one or several datasets: as one set of shards, or as a mixture in stated proportions."""
 
     dataset_ids: tuple[str, ...]
     split: str
     shards: tuple[Shard, ...]
+    """Of a mixture, in the order of its datasets."""
+    weights: tuple[float, ...] | None = None
+    """Shares of the datasets in every batch; None shows each sample once an epoch."""
 
     @property
     def rows(self) -> int:
@@ -48,35 +62,61 @@ class Corpus:
     @property
     def identity(self) -> str:
         """Returns the name of this data that orders and resumed runs are tied to."""
-        return canonical_digest([self.split, *self.dataset_ids])
+        parts: list[object] = [self.split, *self.dataset_ids]
+        return canonical_digest([*parts, list(self.weights)] if self.weights else parts)
 
 
-def open_corpus(datasets: Sequence[manifest.Dataset], split: str) -> Corpus:
+def open_corpus(
+    datasets: Sequence[manifest.Dataset], split: str, weights: Sequence[float] | None = None
+) -> Corpus:
     """Joins the shards of one split of several datasets; their order does not matter.
 
+    Args:
+        datasets: one or more.
+        split: train, val or test.
+        weights: the share of each dataset in every batch, in any unit; a small dataset is then repeated. None shows
+            every sample of all once an epoch.
+
     Raises:
-        InputError: the split is empty.
+        InputError: the split is empty, or there is not one positive weight for each dataset.
     """
-    shards = [
+    remedy = "Build a larger dataset"
+    if weights is not None and (len(weights) != len(datasets) or min(weights, default=0.0) <= 0):
+        why = f"are no weights of {len(datasets)} datasets"
+        raise InputError(f"stream.mix={list(weights)}", why, "Give one positive weight for each")
+    pairs = sorted(zip(datasets, weights or [1.0] * len(datasets), strict=True), key=_by_id)
+    found = [_shards_of(dataset, split, i) for i, (dataset, _) in enumerate(pairs)]
+    empty = [d.url for (d, _), shards in zip(pairs, found, strict=True) if not shards]
+    if len(empty) == len(pairs) or (weights and empty):
+        raise InputError(", ".join(empty), f"holds no sample of the split `{split}`", remedy)
+    joined = [shard for shards in found for shard in shards]
+    return Corpus(
+        dataset_ids=tuple(dataset.dataset_id for dataset, _ in pairs),
+        split=split,
+        shards=tuple(joined if weights else sorted(joined, key=lambda s: s.action_key)),
+        weights=tuple(weight for _, weight in pairs) if weights else None,
+    )
+
+
+def _by_id(pair: tuple[manifest.Dataset, float]) -> str:
+    return pair[0].dataset_id
+
+
+def _shards_of(dataset: manifest.Dataset, split: str, number: int) -> list[Shard]:
+    return [
         Shard(
             store=dataset.store,
             action_key=r.action_key,
             rows=r.rows,
             bytes=r.bytes,
             photos=r.key.source == "coco",
+            dataset=number,
+            origin=f"{dataset.url}@{dataset.number}",
+            digests=r.digests,
         )
-        for dataset in datasets
-        for r in dataset.shards
+        for r in sorted(dataset.shards, key=lambda r: r.action_key)
         if r.key.split == split and r.rows
     ]
-    if not shards:
-        urls = ", ".join(d.url for d in datasets)
-        raise InputError(urls, f"holds no sample of the split `{split}`", "Build a larger dataset")
-    return Corpus(
-        dataset_ids=tuple(sorted(d.dataset_id for d in datasets)),
-        split=split,
-        shards=tuple(sorted(shards, key=lambda s: s.action_key)),
-    )
 
 
 def find_corpus(datasets: Sequence[manifest.Dataset], split: str) -> Corpus | None:

@@ -1,11 +1,11 @@
-"""Streams samples straight from shards on any store: threads only, no locks of ours, no files, O(1) state.
+"""Streams samples straight from shards on any store: threads only, no locks between processes, no files, O(1) state.
 
 A thread pool reads whole shards ahead of need; another decodes and prepares batches, several in flight. What
 comes out, and in which order, depends on neither.
 """
 
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,23 +19,17 @@ from schemas.errors import InputError
 from schemas.shards import generator
 from schemas.training import Streaming
 from trainers import order
-from trainers.corpus import Corpus, Shard
+from trainers.corpus import Corpus
+from trainers.position import Position
+from trainers.shelf import Loaded, Shelf
 from trainers.task import UNIFORMS, Batch
 
 T = TypeVar("T")
-_READERS = 8
-_HORIZON = 8
-"""Steps beyond those in flight whose shards are already asked for."""
+_AHEAD_SAMPLES = 4096
+"""Of the global batches beyond those in flight whose shards are already asked for."""
 _MAX_PIXELS = 4096 * 4096
 """Of one stored crop; recipes make at most 2048 x 2048."""
 _ALWAYS = ("sample_id", "group_id")
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Loaded:
-    jpegs: NDArray[np.uint8]
-    offsets: NDArray[np.uint32]
-    arrays: dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,36 +42,69 @@ class SampleStream:
     seed: int
     options: Streaming
     shuffle: bool = True
-    drop_last: bool = True
+    last: order.Last = "drop"
 
     @property
     def steps(self) -> int:
         """Returns the steps of one epoch."""
-        return order.steps(self.corpus.rows, self.batch, self.drop_last)
+        return self.sequence.steps
+
+    @cached_property
+    def sequence(self) -> order.Order:
+        """Returns the order of the samples, as row numbers of the corpus."""
+        corpus, weights = self.corpus, self.corpus.weights or (1.0,)
+        total = sum(weights)
+        sources = tuple(
+            order.Source(
+                shard_rows=tuple(
+                    s.rows for s in corpus.shards if not corpus.weights or s.dataset == i
+                ),
+                identity=corpus.identity if not corpus.weights else corpus.dataset_ids[i],
+                seed=self.seed,
+                lanes=self._lanes(weight / total),
+                window=self.options.window if self.shuffle else 0,
+            )
+            for i, weight in enumerate(weights)
+        )
+        return order.Order(sources=sources, weights=weights, batch=self.batch, last=self.last)
+
+    def _lanes(self, weight: float) -> int:
+        """Returns a source's share of the C lanes: never more than its samples in a batch; one in the stored order."""
+        if not self.shuffle:
+            return 1
+        return max(1, round(min(self.options.lanes, self.batch) * weight))
+
+    def position(self, epoch: int, step: int) -> Position:
+        """Returns all that a later run needs to go on before that step."""
+        return Position(order=self._settings, epoch=epoch, step=step)
+
+    def resume(self, position: Position) -> tuple[int, int]:
+        """Returns (epoch, step) to go on with, whatever the number of ranks then and now.
+
+        Raises:
+            InputError: the position is of other data, or of the same in another order.
+        """
+        position.check(self._settings)
+        return position.epoch, position.step
 
     @property
-    def lanes(self) -> int:
-        """Returns C: never more lanes than samples in a batch; one where the order is the stored one."""
-        return min(self.options.lanes, self.batch) if self.shuffle else 1
+    def _settings(self) -> dict[str, Any]:
+        return {
+            "version": order.VERSION,
+            "data": self.corpus.identity,
+            "seed": self.seed,
+            "batch": self.batch,
+            "lanes": self.options.lanes,
+            "window": self.options.window,
+            "shuffle": self.shuffle,
+            "last": self.last,
+        }
 
     @cached_property
     def _starts(self) -> NDArray[np.int64]:
         counts = np.array([s.rows for s in self.corpus.shards], dtype=np.int64)
         starts: NDArray[np.int64] = np.cumsum(counts) - counts
         return starts
-
-    def sequence(self, epoch: int) -> order.Rows:
-        """Returns the order of one epoch as row numbers of the corpus."""
-        if not self.shuffle:
-            return np.arange(self.corpus.rows, dtype=np.int64)
-        return order.epoch_sequence(
-            [s.rows for s in self.corpus.shards],
-            identity=self.corpus.identity,
-            seed=self.seed,
-            epoch=epoch,
-            lanes=self.lanes,
-            window=self.options.window,
-        )
 
     def batches(
         self,
@@ -91,6 +118,9 @@ class SampleStream:
     ) -> Iterator[tuple[int, T]]:
         """Yields (size of the global batch, this rank's share of it through `finish`), in order.
 
+        The size does not count padding. A loss summed over a rank's samples with their `Batch.weights` and divided by
+        the size, then summed over ranks, is that of one process.
+
         Args:
             epoch: counts from 0.
             finish: turns a batch into what the caller wants; called in threads, several at once.
@@ -100,119 +130,145 @@ class SampleStream:
             world: all of them.
 
         Raises:
-            InputError: a shard vanished or a picture in it is damaged.
+            InputError: a shard vanished, or holds other bytes than were written.
         """
-        sequence = self.sequence(epoch)
         shelf = self._shelf
         stop = self.steps if last_step is None else min(last_step, self.steps)
-
-        def plan(step: int) -> order.Rows:
-            return order.batch_rows(sequence, batch=self.batch, step=step, lanes=self.lanes)
-
-        def submit(step: int, rows: order.Rows) -> Future[T]:
-            mine = order.share(len(rows), rank, world)
-            uniforms = generator(self.seed, "augment", self.corpus.identity, epoch, step).random(
-                (len(rows), UNIFORMS)
-            )[mine]
-            # A rank without a sample still needs the arrays' shapes, so it looks into the first shard.
-            needed = rows[mine] if len(rows[mine]) else rows[:1]
-            loaded = {s: shelf.get(s) for s in self._shard_of(needed)}
-            return decoders.submit(lambda: finish(self._decode(rows[mine], loaded, uniforms)))
-
         decoders = ThreadPoolExecutor(self.options.threads, thread_name_prefix="decode")
+        planned: deque[_Share] = deque()
         flying: deque[tuple[int, Future[T]]] = deque()
+
+        def submit(share: _Share) -> None:
+            requests = {s: shelf.get(s) for s in share.shards}
+
+            def work() -> T:
+                loaded = {s: shelf.result(s, r) for s, r in requests.items()}
+                return finish(self._decode(share, loaded))
+
+            flying.append((share.size, decoders.submit(work)))
+
         try:
-            for step in range(first_step, stop + self.options.threads):
-                if step < stop:
-                    rows = plan(step)
-                    flying.append((len(rows), submit(step, rows)))
-                if step + _HORIZON < stop:
-                    ahead = plan(step + _HORIZON)
-                    for s in self._shard_of(ahead[order.share(len(ahead), rank, world)]):
-                        shelf.get(s)
-                if len(flying) > self.options.threads or (step >= stop and flying):
-                    size, future = flying.popleft()
-                    yield size, future.result()
+            for step in range(first_step, stop):
+                planned.append(self._share(epoch, step, rank, world))
+                for s in planned[-1].shards:
+                    shelf.get(s)
+                if len(planned) > self._ahead:
+                    submit(planned.popleft())
+                if len(flying) > self.options.threads:
+                    yield _landed(flying.popleft())
+            while planned or flying:
+                while planned and len(flying) <= self.options.threads:
+                    submit(planned.popleft())
+                yield _landed(flying.popleft())
         finally:
             decoders.shutdown(wait=False, cancel_futures=True)
 
+    @property
+    def _ahead(self) -> int:
+        return max(1, _AHEAD_SAMPLES // self.batch)
+
+    def _share(self, epoch: int, step: int, rank: int, world: int) -> "_Share":
+        rows = self.sequence.batch_rows(epoch, step)
+        weights = np.ones(len(rows), np.float32)
+        if self.last == "pad" and len(rows) < self.batch:
+            rows = np.resize(rows, self.batch)  # repeats
+            weights = np.concatenate([weights, np.zeros(self.batch - len(weights), np.float32)])
+        mine = order.share(len(rows), rank, world)
+        # A rank without a sample still needs the arrays' shapes, so it looks into the first shard.
+        needed = rows[mine] if len(rows[mine]) else rows[:1]
+        rng = generator(self.seed, "augment", self.corpus.identity, epoch, step)
+        return _Share(
+            size=int(weights.sum()),
+            rows=rows[mine],
+            weights=weights[mine],
+            uniforms=rng.random((len(rows), UNIFORMS))[mine],
+            shards=tuple(np.unique(self._owners(needed)).tolist()),
+        )
+
     @cached_property
-    def _shelf(self) -> "_Shelf":
+    def _shelf(self) -> Shelf:
+        shards = self.corpus.shards
+        return Shelf(shards, (*_ALWAYS, *self.arrays), max(self.window_bytes, self.cache_bytes))
+
+    @property
+    def cache_bytes(self) -> int:
+        """Returns the bound of what is kept of read shards."""
+        return self.options.cache_mb * 2**20
+
+    @property
+    def window_bytes(self) -> int:
+        """Returns what the open windows of all lanes may hold; it overrides a lower bound.
+
+        A window of w samples touches 1 + ceil(w / shard) shards, and the next is read while it is shown.
+        """
         shards = self.corpus.shards
         per_lane = 2 + -(-self.options.window // min(s.rows for s in shards))
-        windows = self.lanes * per_lane * max(s.bytes for s in shards)
-        limit = max(windows, self.options.cache_mb * 2**20)
-        return _Shelf(shards, (*_ALWAYS, *self.arrays), limit)
+        return sum(s.lanes for s in self.sequence.sources) * per_lane * max(s.bytes for s in shards)
 
-    def _shard_of(self, rows: order.Rows) -> list[int]:
-        found = np.searchsorted(self._starts, rows, side="right") - 1
-        return [int(s) for s in np.unique(found)]
+    def _owners(self, rows: order.Rows) -> NDArray[np.int64]:
+        return np.asarray(np.searchsorted(self._starts, rows, side="right") - 1, np.int64)
 
-    def _decode(
-        self,
-        rows: order.Rows,
-        loaded: Mapping[int, Future[_Loaded]],
-        uniforms: NDArray[np.float64],
-    ) -> Batch:
-        owners = np.searchsorted(self._starts, rows, side="right") - 1
-        places = rows - self._starts[owners]
-        shards = {s: future.result() for s, future in loaded.items()}
-        pairs = [(int(s), int(p)) for s, p in zip(owners, places, strict=True)]
-        some = next(iter(shards.values()))
-        names = (*_ALWAYS, *self.arrays, "picture")
+    def _decode(self, share: "_Share", loaded: Mapping[int, Loaded]) -> Batch:
+        owners = self._owners(share.rows)
+        places = share.rows - self._starts[owners]
+        pairs = list(zip(owners.tolist(), places.tolist(), strict=True))
+        some = next(iter(loaded.values()))
+        names = dict.fromkeys((*_ALWAYS, *self.arrays, "picture"))
         arrays = {
-            name: np.stack([shards[s].arrays[name][p] for s, p in pairs])
+            name: np.stack([loaded[s].arrays[name][p] for s, p in pairs])
             if pairs
             else some.arrays[name][:0]
-            for name in dict.fromkeys(names)
+            for name in names
         }
-        images = tuple(self._image(shards[s], s, p) for s, p in pairs)
-        return Batch(images=images, arrays=arrays, uniforms=uniforms)
+        images = self._images([(s, p, _jpeg(loaded[s], p)) for s, p in pairs])
+        return Batch(images=images, arrays=arrays, uniforms=share.uniforms, weights=share.weights)
 
-    def _image(self, shard: _Loaded, number: int, place: int) -> NDArray[np.uint8]:
-        data = shard.jpegs[int(shard.offsets[place]) : int(shard.offsets[place + 1])]
+    def _images(
+        self, jpegs: list[tuple[int, int, NDArray[np.uint8]]]
+    ) -> tuple[NDArray[np.uint8], ...]:
+        """Decodes pictures; those of one size into one buffer, which costs half as much as each by itself."""
+        sizes = [self._size(*jpeg) for jpeg in jpegs]
+        buffers = {size: iter(np.empty((sizes.count(size), *size), np.uint8)) for size in {*sizes}}
+        images = []
+        for size, (number, place, data) in zip(sizes, jpegs, strict=True):
+            image = next(buffers[size])
+            try:
+                simplejpeg.decode_jpeg(data, "RGB", buffer=image)
+            except ValueError as error:
+                raise self._damaged(number, place, error) from error
+            images.append(image)
+        return tuple(images)
+
+    def _size(self, number: int, place: int, data: NDArray[np.uint8]) -> tuple[int, int, int]:
         try:
             height, width, _, _ = simplejpeg.decode_jpeg_header(data)
             if height * width > _MAX_PIXELS:  # a few bytes may announce 12 GB
                 raise ValueError(f"{width} x {height} pixels")
-            image: NDArray[np.uint8] = simplejpeg.decode_jpeg(data, "RGB")
         except ValueError as error:
-            key = self.corpus.shards[number].action_key
-            raise InputError(
-                f"shard {key}, row {place}", f"holds a damaged picture ({error})", "Build it again"
-            ) from error
-        return image
+            raise self._damaged(number, place, error) from error
+        return height, width, 3
+
+    def _damaged(self, number: int, place: int, error: ValueError) -> InputError:
+        where = f"shard {self.corpus.shards[number].action_key}, row {place}"
+        return InputError(where, f"holds a damaged picture ({error})", "Build it again")
 
 
-class _Shelf:
-    """Shards read or being read, the least recently used dropped first. Used from one thread."""
+@dataclass(frozen=True, kw_only=True)
+class _Share:
+    """What one rank takes of one step."""
 
-    def __init__(self, shards: Sequence[Shard], names: Sequence[str], limit: int) -> None:
-        self.shards, self.names, self.limit = shards, tuple(dict.fromkeys(names)), limit
-        self.held: OrderedDict[int, Future[_Loaded]] = OrderedDict()
-        self.pool = ThreadPoolExecutor(_READERS, thread_name_prefix="shards")
-
-    def get(self, number: int) -> "Future[_Loaded]":
-        """Asks for a shard, or returns the standing request."""
-        if number not in self.held:
-            self.held[number] = self.pool.submit(_read, self.shards[number], number, self.names)
-            while sum(self.shards[s].bytes for s in self.held) > self.limit and len(self.held) > 1:
-                self.held.popitem(last=False)
-        self.held.move_to_end(number)
-        return self.held[number]
+    size: int
+    """Of the global batch."""
+    rows: order.Rows
+    weights: NDArray[np.float32]
+    uniforms: NDArray[np.float64]
+    shards: tuple[int, ...]
 
 
-def _read(shard: Shard, number: int, names: Sequence[str]) -> _Loaded:
-    try:
-        arrays = shard.store.read_arrays(shard.action_key, ("image", "image_offset", *names))
-    except FileNotFoundError as error:
-        raise InputError(
-            f"shard {shard.action_key}", "vanished from the store", "Build the dataset again"
-        ) from error
-    jpegs, offsets = arrays.pop("image"), arrays.pop("image_offset")
-    if len(offsets) - 1 != shard.rows:
-        why = f"holds {len(offsets) - 1} samples, and the manifest says {shard.rows}"
-        raise InputError(f"shard {shard.action_key}", why, "Build the dataset again")
-    own = -1 - (number * 2**32 + np.arange(shard.rows, dtype=np.int64))
-    arrays["picture"] = arrays["group_id"] if shard.photos else own
-    return _Loaded(jpegs=jpegs, offsets=offsets, arrays=arrays)
+def _landed(flight: tuple[int, "Future[T]"]) -> tuple[int, T]:
+    size, future = flight
+    return size, future.result()
+
+
+def _jpeg(shard: Loaded, place: int) -> NDArray[np.uint8]:
+    return shard.jpegs[int(shard.offsets[place]) : int(shard.offsets[place + 1])]

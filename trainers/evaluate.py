@@ -65,7 +65,7 @@ def summarise(task: Task, corpus: Corpus, recipe: FitRecipe) -> Tally:
         batch=recipe.batch,
         seed=recipe.seed,
         options=recipe.stream,
-        drop_last=False,
+        last="keep",
     )
     finish: Callable[..., Prepared] = partial(
         task.prepare, training=False, device=torch.device("cpu")
@@ -85,7 +85,7 @@ def _plain(task: Task, corpus: Corpus, recipe: FitRecipe) -> SampleStream:
         seed=recipe.seed,
         options=recipe.stream,
         shuffle=False,
-        drop_last=False,
+        last="keep",
     )
 
 

@@ -24,7 +24,8 @@ from trainers.checkpoint import Checkpoint
 from trainers.corpus import Corpus
 from trainers.data import SampleStream
 from trainers.metrics import Tally
-from trainers.task import Prepared, Task
+from trainers.position import Position
+from trainers.task import Batch, Prepared, Task
 
 _KEEP = 2
 Record = dict[str, float]
@@ -98,13 +99,7 @@ def fit(
         InputError: `to` holds a run of another recipe or other data, or the loss became infinite.
     """
     run = _begin(task, recipe, train, to, device)
-    stream = SampleStream(
-        corpus=train,
-        arrays=task.arrays,
-        batch=recipe.batch,
-        seed=recipe.seed,
-        options=recipe.stream,
-    )
+    stream = train_stream(task, recipe, train)
     of_steps = min(recipe.epochs * stream.steps, recipe.max_steps or recipe.epochs * stream.steps)
     tell = report or (lambda event: None)
     while run.total < of_steps:
@@ -129,7 +124,7 @@ def _begin(
     task: Task, recipe: FitRecipe, train: Corpus, to: str | None, device: torch.device
 ) -> _Run:
     torch.manual_seed(recipe.seed)
-    saved = require_same(to, recipe, train) if to else None
+    saved = require_same(to, task, recipe, train) if to else None
     if saved is None or to is None:
         net = task.make_net().to(device)
         summary = evaluate.summarise(task, train, recipe)
@@ -160,7 +155,19 @@ def _begin(
     )
 
 
-def require_same(to: str, recipe: FitRecipe, train: Corpus) -> Checkpoint | None:
+def train_stream(task: Task, recipe: FitRecipe, train: Corpus) -> SampleStream:
+    """Returns the batches that a run learns from."""
+    return SampleStream(
+        corpus=train,
+        arrays=task.arrays,
+        batch=recipe.batch,
+        seed=recipe.seed,
+        options=recipe.stream,
+        last=recipe.stream.last,
+    )
+
+
+def require_same(to: str, task: Task, recipe: FitRecipe, train: Corpus) -> Checkpoint | None:
     """Loads a run's newest checkpoint; None where there is none yet.
 
     Raises:
@@ -173,8 +180,11 @@ def require_same(to: str, recipe: FitRecipe, train: Corpus) -> Checkpoint | None
     remedy = "Name another --to, or the recipe and data that this run was begun with"
     if _essence(saved.recipe) != _essence(recipe):
         raise InputError(to, "holds checkpoints of another recipe", remedy)
-    if saved.identity != train.identity:
+    if saved.order.get("data") != train.identity:
         raise InputError(to, "holds checkpoints of a run on other data", remedy)
+    train_stream(task, recipe, train).resume(
+        Position(order=saved.order, epoch=saved.epoch, step=saved.step)
+    )
     return saved
 
 
@@ -204,22 +214,21 @@ def _train(
     run: _Run, stream: SampleStream, last: int, of_steps: int, device: torch.device
 ) -> Iterator[Record]:
     """Takes the steps of one epoch up to `last`; yields the record of each."""
-    finish = partial(run.task.prepare, training=True, device=device)
     batches = stream.batches(
         run.epoch,
-        finish,
+        partial(_prepare, run.task, device),
         first_step=run.step,
         last_step=last,
         rank=parallel.rank(),
         world=parallel.world(),
     )
     started = time.perf_counter()
-    for size, prepared in batches:
+    for size, batch in batches:
         waited = time.perf_counter() - started
         for group in run.optimiser.param_groups:
             group["lr"] = rate(run.recipe.optimiser, run.total, of_steps)
         try:
-            losses = _step(run, prepared, size)
+            losses = _step(run, batch, size)
         except torch.OutOfMemoryError as error:
             raise InputError(
                 f"batch={run.recipe.batch}",
@@ -235,16 +244,23 @@ def _train(
         started = time.perf_counter()
 
 
-def _step(run: _Run, prepared: Prepared, size: int) -> Record:
+def _prepare(task: Task, device: torch.device, batch: Batch) -> tuple[Prepared, torch.Tensor]:
+    """Returns what the task makes of a batch, and the samples' weights (n,)."""
+    weights = torch.ones(len(batch)) if batch.weights is None else torch.from_numpy(batch.weights)
+    return task.prepare(batch, True, device), weights.to(device)
+
+
+def _step(run: _Run, batch: tuple[Prepared, torch.Tensor], size: int) -> Record:
     """Takes one optimiser step; returns the global means of the loss and its parts."""
     run.net.train()
     # Dropout and the like then depend on the step alone, so that a restarted run goes on as it would have.
     torch.manual_seed(run.recipe.seed * 1_000_003 + run.total * 4099 + parallel.rank())
     run.optimiser.zero_grad(set_to_none=True)
+    prepared, weights = batch
     parts = run.task.loss(run.task.run(run.net, prepared), prepared)
-    (parts["loss"].sum() / size).backward()  # type: ignore[no-untyped-call]
+    ((parts["loss"] * weights).sum() / size).backward()  # type: ignore[no-untyped-call]
     parallel.sum_gradients(run.net.parameters())
-    sums = torch.stack([v.detach().double().sum() for v in parts.values()])
+    sums = torch.stack([(v.detach().double() * weights).sum() for v in parts.values()])
     means = (parallel.add_up(sums) / size).tolist()
     values = dict(zip(parts, means, strict=True))
     if not all(math.isfinite(v) for v in means):
@@ -281,7 +297,7 @@ def _save(run: _Run, train: Corpus, to: str | None) -> None:
                 described=run.task.describe(),
                 skeleton=run.task.skeleton,
                 dataset_ids=train.dataset_ids,
-                identity=train.identity,
+                order=train_stream(run.task, run.recipe, train).position(run.epoch, run.step).order,
                 epoch=run.epoch,
                 step=run.step,
                 total_steps=run.total,

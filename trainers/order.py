@@ -1,14 +1,20 @@
-"""The order of samples: a pure function of (identity, seed, epoch), the same for any number of ranks and threads.
+"""The order of samples: a pure function of (identity, seed, position), the same for any number of ranks and threads.
 
-The epoch's shards are shuffled and laid end to end. C lanes cut this sequence into equal spans, so a lane reads
-whole shards one after the other and few shards serve two lanes, even where there are fewer shards than lanes.
-Within a lane, windows of a bounded number of samples are shuffled. Dealing one sample from each lane in turn gives
-the epoch's sequence; step t takes its elements tB … (t+1)B - 1, sorted by lane, so that each of W ranks, which takes
-positions [rB/W, (r+1)B/W), needs only its own lanes' shards. Where C does not divide B, a lane gives one sample more
-in some steps than in others.
+N samples in all, B per global batch, C lanes. In each round over a source its shards are shuffled and laid end to
+end; C lanes cut this sequence into equal spans, so a lane reads whole shards one after the other and few shards serve
+two lanes. Within a lane, windows of a bounded number of samples are shuffled, each by a generator of its own, so any
+place is reached without what comes before it. Dealing one sample from each lane in turn gives the round.
+
+Step t of epoch e takes places eN + tB … of the mixture, sorted by lane, so that each of W ranks, which takes positions
+[rB/W, (r+1)B/W), needs only its own lanes' shards. The places of a mixture are dealt to its sources in a fixed pattern
+of `PERIOD` places (smooth weighted round robin), so shares are exact in each period and within a place or two between.
+A source begins its next round where one ends; where there is one source only, rounds are epochs.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,48 +22,171 @@ from numpy.typing import NDArray
 from schemas.shards import generator
 
 Rows = NDArray[np.int64]
+Last = Literal["drop", "keep", "pad"]
+VERSION = 1
+"""Raised when the same arguments give another order: positions of older runs then mean nothing."""
+PERIOD = 10_000
+"""Weights are whole multiples of 1 / PERIOD."""
 
 
-def epoch_sequence(
-    shard_rows: Sequence[int], *, identity: str, seed: int, epoch: int, lanes: int, window: int
-) -> Rows:
-    """Returns every row number once: the order of one epoch.
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """The samples of one source, in rounds without end."""
 
-    Args:
-        shard_rows: samples in each shard; row numbers count through the shards in this order.
-        identity: names the data; other data have another order.
-        seed: the run's seed.
-        epoch: counts from 0.
-        lanes: C; element g of the result belongs to lane g % C.
-        window: samples of one lane that are shuffled together.
-    """
-    rng = generator(seed, "order", identity, epoch)
-    counts = np.asarray(shard_rows, dtype=np.int64)
-    total = int(counts.sum())
-    starts = np.cumsum(counts) - counts
-    shuffled = rng.permutation(len(counts))
-    spans = [np.arange(starts[s], starts[s] + counts[s]) for s in shuffled]
-    rows = np.concatenate([np.empty(0, np.int64), *spans])
-    sizes = np.full(lanes, total // lanes)
-    sizes[: total % lanes] += 1
-    lane = np.repeat(np.arange(lanes), sizes)
-    place = np.arange(total) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    rows = rows[np.lexsort((rng.random(total), place // window, lane))]
-    sequence = np.empty(total, np.int64)
-    sequence[place * lanes + lane] = rows
-    return sequence
+    shard_rows: tuple[int, ...]
+    """Samples in each shard; row numbers count through the shards in this order."""
+    identity: str
+    """Names the data; other data have another order."""
+    seed: int
+    lanes: int
+    window: int
+    """Samples of one lane that are shuffled together; 0 keeps the stored order."""
+
+    @property
+    def rows(self) -> int:
+        """Returns the samples of one round."""
+        return sum(self.shard_rows)
+
+    @cached_property
+    def _starts(self) -> Rows:
+        counts = np.asarray(self.shard_rows, np.int64)
+        return np.asarray(np.cumsum(counts) - counts)
+
+    @cached_property
+    def _lane_starts(self) -> Rows:
+        sizes = np.full(self.lanes, self.rows // self.lanes)
+        sizes[: self.rows % self.lanes] += 1
+        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+
+    def take(self, first: int, count: int) -> tuple[Rows, Rows]:
+        """Returns row numbers (count,) and lanes (count,) of the places first … first + count - 1 of all rounds."""
+        places = np.arange(first, first + count)
+        rounds, places = np.divmod(places, self.rows)
+        lanes, inside = places % self.lanes, places // self.lanes
+        rows = np.empty(count, np.int64)
+        windows = inside // self.window if self.window else np.zeros_like(inside)
+        for number in np.unique(rounds):
+            now = rounds == number
+            laid = self._lane_starts[lanes] + inside
+            for lane, window in {*zip(lanes[now].tolist(), windows[now].tolist(), strict=True)}:
+                here = now & (lanes == lane) & (windows == window)
+                laid[here] = self._window(int(number), lane, window)[
+                    inside[here] - window * self.window
+                ]
+            rows[now] = self._rows_of(int(number), laid[now])
+        return rows, lanes
+
+    def _rows_of(self, number: int, laid: Rows) -> Rows:
+        order, ends = self._shards(number)
+        slot = np.searchsorted(ends, laid, side="right")
+        shard = order[slot]
+        before = ends[slot] - np.asarray(self.shard_rows, np.int64)[shard]
+        return np.asarray(self._starts[shard] + laid - before)
+
+    @cached_property
+    def _shards(self) -> Callable[[int], tuple[Rows, Rows]]:
+        """Returns a round's order of shards, and the places (exclusive) at which they end."""
+
+        @lru_cache(maxsize=4)
+        def shards(number: int) -> tuple[Rows, Rows]:
+            order = np.arange(len(self.shard_rows))
+            if self.window:
+                order = generator(self.seed, "shards", self.identity, number).permutation(order)
+            return order, np.cumsum(np.asarray(self.shard_rows, np.int64)[order])
+
+        return shards
+
+    @cached_property
+    def _window(self) -> Callable[[int, int, int], Rows]:
+        """Returns the places in a round's laid-out shards that a window of a lane shows, in their order."""
+
+        @lru_cache(maxsize=4 * self.lanes)
+        def window(number: int, lane: int, which: int) -> Rows:
+            first, end = self._lane_starts[lane : lane + 2]
+            if not self.window:
+                return np.arange(first, end)
+            rng = generator(self.seed, "window", self.identity, number, lane, which)
+            first = first + which * self.window
+            return np.asarray(first + rng.permutation(min(self.window, end - first)))
+
+        return window
 
 
-def steps(total: int, batch: int, drop_last: bool) -> int:
-    """Returns the steps of an epoch. An epoch shorter than one batch is one short step either way."""
-    return max(total // batch, min(1, total)) if drop_last else -(-total // batch)
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """The global batches of a mixture of sources."""
+
+    sources: tuple[Source, ...]
+    weights: tuple[float, ...]
+    """Shares of the batches, one per source, in any unit."""
+    batch: int
+    last: Last
+    """What becomes of the samples of an epoch that do not fill a batch."""
+
+    def __post_init__(self) -> None:
+        """Refuses weights that give a source nothing.
+
+        Raises:
+            ValueError: they do, or are not one for each source.
+        """
+        if len(self.weights) != len(self.sources) or min(_parts(self.weights), default=0) < 1:
+            raise ValueError(f"weights {self.weights} of {len(self.sources)} sources")
+
+    @property
+    def rows(self) -> int:
+        """Returns N, the samples of one epoch: as many as the sources hold."""
+        return sum(source.rows for source in self.sources)
+
+    @property
+    def steps(self) -> int:
+        """Returns the steps of an epoch. An epoch shorter than one batch is one short step in any case."""
+        whole, rest = divmod(self.rows, self.batch)
+        return whole + (rest > 0 and (self.last != "drop" or not whole))
+
+    def size(self, step: int) -> int:
+        """Returns how many samples the global batch of a step holds, without padding."""
+        return min(self.batch, self.rows - step * self.batch)
+
+    def counts(self, places: int) -> Rows:
+        """Returns how many of the first `places` places of the mixture belong to each source."""
+        periods, rest = divmod(places, PERIOD)
+        return np.asarray(periods * self._dealt[-1] + self._dealt[rest])
+
+    @cached_property
+    def _dealt(self) -> Rows:
+        """Returns (PERIOD + 1, s): how many of the first n places of a period belong to each source."""
+        parts = _parts(self.weights)
+        dealt = np.zeros((PERIOD + 1, len(parts)), np.int64)
+        owed = np.zeros(len(parts), np.int64)
+        for place in range(PERIOD):
+            owed += parts
+            chosen = int(np.argmax(owed))
+            owed[chosen] -= PERIOD
+            dealt[place + 1] = dealt[place]
+            dealt[place + 1, chosen] += 1
+        return dealt
+
+    def batch_rows(self, epoch: int, step: int) -> Rows:
+        """Returns the row numbers of a global batch, sorted by lane; rows count through the sources in order."""
+        first = epoch * self.rows + step * self.batch
+        before, after = self.counts(first), self.counts(first + self.size(step))
+        rows, lanes, start = [], [], 0
+        for source, a, b in zip(self.sources, before, after, strict=True):
+            taken, lane = source.take(int(a), int(b - a))
+            rows.append(start + taken)
+            lanes.append((lane + 0.5) / source.lanes)
+            start += source.rows
+        order = np.argsort(np.concatenate(lanes), kind="stable")
+        result: Rows = np.concatenate(rows)[order]
+        return result
 
 
-def batch_rows(sequence: Rows, *, batch: int, step: int, lanes: int) -> Rows:
-    """Returns the global batch of a step, sorted by lane; the last one of an epoch may be short."""
-    places = np.arange(step * batch, min((step + 1) * batch, len(sequence)))
-    result: Rows = sequence[places[np.argsort(places % lanes, kind="stable")]]
-    return result
+def _parts(weights: tuple[float, ...]) -> Rows:
+    """Returns whole numbers in the weights' proportion that add up to `PERIOD`, by largest remainders."""
+    shares = PERIOD * np.asarray(weights, np.float64) / sum(weights)
+    parts = np.floor(shares).astype(np.int64)
+    parts[np.argsort(parts - shares, kind="stable")[: PERIOD - parts.sum()]] += 1
+    return parts
 
 
 def share(count: int, rank: int, world: int) -> slice:

@@ -27,7 +27,7 @@ def check(recipe: FitRecipe, data: Sequence[str], to: str) -> tuple[Task, list[m
     """
     datasets = [manifest.open_dataset(url) for url in data]
     task = make_task(recipe, only_skeleton(datasets))
-    loop.require_same(to, recipe, open_corpus(datasets, "train"))
+    loop.require_same(to, task, recipe, open_corpus(datasets, "train", recipe.stream.mix))
     return task, datasets
 
 
@@ -43,7 +43,7 @@ def run(
     return loop.fit(
         task,
         recipe,
-        open_corpus(datasets, "train"),
+        open_corpus(datasets, "train", recipe.stream.mix),
         find_corpus(datasets, "val"),
         to=to,
         device=device,

@@ -43,6 +43,8 @@ class Batch:
 
     An augmentation that draws from here alone is the same for any number of ranks and threads.
     """
+    weights: NDArray[np.float32] | None = None
+    """(n,): 1, or 0 for a sample that only fills the epoch's last batch; None: all 1."""
 
     def __len__(self) -> int:
         return len(self.images)
