@@ -173,17 +173,22 @@ def cache_path() -> Path:
 @lru_cache(maxsize=1)
 def load_anny() -> AnnyData:
     """Loads the distilled model, making it first where this machine has none yet (about 10 s)."""
+    path = cache_path()
+    if not path.exists():
+        _distil_once(path)
+    with np.load(path) as archive:
+        return AnnyData(**{field.name: archive[field.name] for field in fields(AnnyData)})
+
+
+def _distil_once(path: Path) -> None:
+    """Distils under a lock, so that the first of several processes works and the others wait for it."""
 
     def make() -> AnnyData:
         from workers.anny_distil import distil  # brings torch, which is slow and seldom needed
 
         return distil()
 
-    path = cache_path()
-    if not path.exists():
-        distil_once(path, make)
-    with np.load(path) as archive:
-        return AnnyData(**{field.name: archive[field.name] for field in fields(AnnyData)})
+    distil_once(path, make)
 
 
 def distil_once(path: Path, make: Callable[[], Any]) -> None:

@@ -15,8 +15,24 @@ _LOOSENESS = {"tight": (0.002, 0.004), "regular": (0.005, 0.011), "loose": (0.01
 _NEUTRALS = (0.04, 0.12, 0.25, 0.45, 0.68, 0.9)
 
 
-def colour(rng: np.random.Generator) -> Array:
-    """Draws a cloth's colour: neutrals and navy often, else any hue."""
+_SOBER = (
+    (0.05, 0.05, 0.06),
+    (0.14, 0.14, 0.15),
+    (0.33, 0.34, 0.35),
+    (0.07, 0.10, 0.20),
+    (0.13, 0.19, 0.30),
+    (0.27, 0.36, 0.48),
+    (0.58, 0.51, 0.39),
+    (0.30, 0.24, 0.18),
+    (0.27, 0.29, 0.20),
+)
+"""Black, greys, navy, two denims, khaki, brown, olive: trousers in photographs of everyday life."""
+
+
+def colour(rng: np.random.Generator, *, sober: bool = False) -> Array:
+    """Draws a cloth's colour: neutrals and navy often, else any hue; `sober`, mostly those of trousers."""
+    if sober and rng.random() < 0.7:
+        return np.array(_SOBER[int(rng.integers(len(_SOBER)))]) * rng.uniform(0.8, 1.3)
     kind = rng.random()
     if kind < 0.45:
         return np.full(3, float(rng.choice(_NEUTRALS))) * rng.uniform(0.9, 1.1)

@@ -93,7 +93,7 @@ def fabric(
 ) -> Texture:
     """Draws the cloth of a `top`, `bottom` or `socks` whose hem lies at `inside` (v,) = 0; notes what it drew."""
     atlas, rest = _atlas(), body.rest.astype(np.float64)
-    main, second = colour(rng), colour(rng)
+    main, second = colour(rng, sober=kind == "bottom"), colour(rng)
     odds = np.array(list(PATTERNS.values()))
     pattern = str(rng.choice(list(PATTERNS), p=odds / odds.sum()))
     if kind == "socks" and pattern not in ("plain", "stripes"):
@@ -101,6 +101,8 @@ def fabric(
     if kind == "bottom" and pattern == "print":
         pattern = "plain"
     about["pattern"], about["colour"] = pattern, [round(float(c), 3) for c in main]
+    if pattern == "camouflage":
+        second = main * rng.uniform(0.45, 0.75)
     height = _level(body) if kind == "top" else rest[:, 1]
     share = _share(atlas, body, pattern, atlas.of(height), rng)
     picture = main.astype(np.float32) + share[..., None] * (second - main).astype(np.float32)
@@ -166,7 +168,7 @@ def _creases(rng: np.random.Generator) -> F4:
     folds = _noise(rng, 14)
     crease = 1.0 - np.minimum(np.abs(_noise(rng, 20) + 0.4 * folds) / 0.35, 1.0)
     weave = rng.integers(-3, 4, (TILE_PX, TILE_PX), np.int8).astype(np.float32) / 255.0
-    depth = np.float32(rng.uniform(0.03, 0.09))
+    depth = np.float32(rng.uniform(0.05, 0.14))
     return np.asarray(1.0 + 0.5 * depth * folds - 1.2 * depth * crease + weave, np.float32)
 
 

@@ -16,6 +16,9 @@ from workers.shells import F4, Shell, smooth_weights
 from workers.surfaces import Texture
 
 Array = NDArray[np.float64]
+_LEG = ("femur", "tibia", "patella", "talus", "calcn", "toes")
+_CROSSING = 8
+"""Faces that cross from leg to leg, at least, make a skirt."""
 _WEIGHT_ROUNDS = {"suit": 4, "shoes": 0, "hair": 0}
 
 
@@ -60,12 +63,15 @@ def make_shell(
         weights = _all_on(weights, spec, ("head", "torso"))
     if kind == "shoes":
         weights = _stiffen(weights, spec)
+    vertices = fit(proxy, base)
+    if kind == "suit" and _is_skirt(vertices, mesh, body):
+        weights = _span_legs(weights, vertices, spec, body)
     weights = smooth_weights(weights, mesh.faces, _WEIGHT_ROUNDS[kind])
     uv = mesh.corner_uv.copy()
     uv[..., 1] = 1.0 - uv[..., 1]
     return Shell(
         name=proxy.name or kind,
-        vertices=fit(proxy, base),
+        vertices=vertices,
         faces=mesh.faces,
         weights=weights,
         corner_uv=uv,
@@ -75,6 +81,30 @@ def make_shell(
         hides=kind != "hair",
         clearance=0.004 if kind == "suit" else 0.001,
     )
+
+
+def _is_skirt(vertices: F4, mesh: Mesh, body: Body) -> bool:
+    """Says whether cloth crosses from one leg to the other well below the crotch."""
+    centres = body.regions.centres
+    level = 0.6 * centres["hip_r"][1] + 0.4 * centres["knee_r"][1]
+    side, low = vertices[mesh.faces, 2], vertices[mesh.faces, 1].max(axis=1) < level
+    return bool((low & (side.min(axis=1) < 0) & (side.max(axis=1) > 0)).sum() >= _CROSSING)
+
+
+def _span_legs(weights: Array, vertices: F4, spec: SkeletonSpec, body: Body) -> Array:
+    """Lets a skirt lie on both thighs and span between them: it follows each by how far it lies on its side."""
+    centres, names = body.regions.centres, spec.body_names
+    height, side = vertices[:, 1].astype(np.float64), vertices[:, 2].astype(np.float64)
+    hip, half = centres["hip_r"][1], abs(float(centres["hip_r"][2]))
+    legs = [i for i, n in enumerate(names) if n[:-2] in _LEG]
+    arms = 1.0 - weights[:, [*legs, names.index("pelvis"), names.index("torso")]].sum(axis=1)
+    on_legs = np.clip((hip + 0.05 - height) / 0.16, 0.0, 1.0) * (arms < 0.1)
+    on_legs = on_legs * on_legs * (3.0 - 2.0 * on_legs)
+    right = np.clip(0.5 + 0.5 * side / half, 0.0, 1.0)
+    result = weights * np.where(arms < 0.1, 1.0 - on_legs, 1.0)[:, None]
+    result[:, names.index("femur_r")] += on_legs * right
+    result[:, names.index("femur_l")] += on_legs * (1.0 - right)
+    return np.asarray(result / result.sum(axis=1, keepdims=True))
 
 
 def _all_on(weights: Array, spec: SkeletonSpec, names: tuple[str, ...]) -> Array:

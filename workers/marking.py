@@ -21,6 +21,8 @@ RADIUS_M = (0.005, 0.007)
 """Of the spheres: 10 to 14 mm across, as commonly sold for motion capture."""
 _SUNK = 0.7
 """The centre stands this share of the radius above what it is stuck on."""
+_SLIDE_M = 0.03
+"""Where skin slides away over its bones (a shoulder's, with the arm raised), a sphere stays near the marker."""
 _REACH_M = 0.06
 """A marker of the model farther from skin and clothes than this (a technical one, a cluster's) is left out."""
 
@@ -46,6 +48,7 @@ class MarkerSet:
         markers = pose.markers[self.rows]
         normal = normals[self.on].astype(np.float64)
         height = np.einsum("mi,mi->m", points[self.on] - markers, normal)
+        height = np.clip(height, -_SLIDE_M, _SLIDE_M)
         centres = markers + (height + _SUNK * self.radius)[:, None] * normal
         sphere = ball(self.radius, self.colour, sides=8)
         shape = sphere.vertices - np.array([0, self.radius, 0], np.float32)
