@@ -25,9 +25,11 @@ from schemas.shards import ShardContents, ShardKey
 from workers import (
     annotate,
     bystanders,
+    cast,
     development,
     hdri,
     images,
+    manner,
     occluders,
     osim,
     outfits,
@@ -84,11 +86,11 @@ def watch_all(stages: Stages, renderer: render.Renderer) -> None:
     for name in ("_draw_maps", "_draw_surfaces", "_light_frame"):
         setattr(render, name, _waiting(getattr(render, name), context))
     for owner, name, label in (
-        (synth, "_body", "body, once a subject"),
+        (cast, "body_of", "body, once a subject"),
         (wardrobe, "dress", "outfit, once a subject"),
         (performance, "perform", "motion, once a subject"),
         (performance, "on_floor", "floor, once a subject"),
-        (synth, "_drifts", "drift, once a subject"),
+        (shot, "drifts", "drift, once a subject"),
         (osim.OsimModel, "pose", "pose"),
         (Body, "skin", "skin"),
         (outfits.Outfit, "surfaces", "garments"),
@@ -114,7 +116,9 @@ def watch_all(stages: Stages, renderer: render.Renderer) -> None:
         (development, "develop", "development"),
         (images, "encode", "JPEG"),
         (quality, "checked", "checks"),
-        (synth, "_frame", "frame: the rest"),
+        (manner, "show", "manner"),
+        (shot, "set_up", "frame: the rest"),
+        (shot, "shoot", "frame: the rest"),
         (synth, "make_shard", "shard: the rest"),
     ):
         stages.watch(owner, name, label)

@@ -26,14 +26,14 @@ from workers import coco, osim, quality, synth
 
 log = logging.getLogger(__name__)
 STAGES = {
-    "pose": 2,
-    "body": 1,
-    "wardrobe": 1,
-    "scene": 1,
-    "render": 1,
-    "annotate": 1,
+    "pose": 3,
+    "body": 2,
+    "wardrobe": 2,
+    "scene": 2,
+    "render": 2,
+    "annotate": 2,
     "coco": 1,
-    "shard": 1,
+    "shard": 2,
 }
 """Raise a stage's number when its output changes; every shard that depends on it is then rebuilt."""
 _SYNTH_STAGES = ("pose", "body", "wardrobe", "scene", "render", "annotate", "shard")
