@@ -1,5 +1,6 @@
 """What a stranger may serve: forged commits, manifests, metadata, frames, pictures for tests of what refuses them."""
 
+import dataclasses
 import io
 import json
 import struct
@@ -98,8 +99,10 @@ def jpeg_of(width: int, height: int) -> bytes:
 
 
 def stream(url: str) -> None:
-    """Reads every sample as training does."""
-    corpus = open_corpus([manifest.open_dataset(url)], "train")
+    """Reads every sample as training does; the stranger has forged every digest, too."""
+    found = open_corpus([manifest.open_dataset(url)], "train")
+    shards = tuple(dataclasses.replace(shard, digests=None) for shard in found.shards)
+    corpus = dataclasses.replace(found, shards=shards)
     options = Streaming(threads=1)
     batches = SampleStream(corpus=corpus, arrays=("box",), batch=1, seed=0, options=options)
     for _ in batches.batches(0, lambda batch: batch):

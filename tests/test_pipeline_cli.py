@@ -158,7 +158,9 @@ def test_a_coco_build_goes_from_pictures_to_a_dataset(
 def test_an_unknown_recipe_key(run: Run, tmp_path: Path) -> None:
     words = sets("motions.squat.subjcts=3")
     refused(run("build", "squat_small", "--to", tmp_path / "set", *words), "motions.squat.subjcts")
-    refused(run("plan", "squat_smal", "--to", tmp_path / "set"), "coco_lower, squat_small")
+    refused(
+        run("plan", "squat_smal", "--to", tmp_path / "set"), "coco_lower, lower_body, squat_small"
+    )
     assert not (tmp_path / "set").exists()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_array
 
 from benchmarks import wardrobe as bench
 from schemas.recipes import People, Wardrobe
@@ -292,12 +293,16 @@ def test_bare_skin_would_be_seen(person: Body, outfits: list[Outfit], renderer: 
     """The same measure on clothes pulled inside the body."""
     one = outfits[0]
     assert one.tied is not None
-    points = one.tied.points.copy()
-    middle = points.mean(axis=0)
-    points[:, [0, 2]] = middle[[0, 2]] + 0.7 * (points[:, [0, 2]] - middle[[0, 2]])
+    placed = one.tied.placed.toarray()
+    for axis in (0, 2):  # homogeneous places times weights, four columns a body
+        middle = placed[:, axis::4].sum(axis=1).mean()
+        placed[:, axis::4] = 0.7 * placed[:, axis::4] + 0.3 * middle * placed[:, 3::4]
     full = split_seams(person.faces, np.zeros((*person.faces.shape, 2), np.float32))
     naked = replace(
-        one, tied=replace(one.tied, points=points), skin=full, gaps=np.full_like(one.gaps, -1.0)
+        one,
+        tied=replace(one.tied, placed=csr_array(placed)),
+        skin=full,
+        gaps=np.full_like(one.gaps, -1.0),
     )
     subject = bench.Subject(body=person, model=model_of(person), outfit=naked)
     bare, all_ = bench.bare_pixels(subject, "standing", renderer)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from schemas.errors import SampleRejected
 from schemas.layout import ARRAYS
@@ -33,8 +34,14 @@ def draw(
 
     Samples that the picture would send to quarantine are there; those that the motion or camera would are not.
     """
+    with threadpool_limits(limits=1, user_api="blas"):  # as `synth.make_shard`
+        return _draw(recipe, sources, lot, subject, frozenset(needs))
+
+
+def _draw(
+    recipe: SynthRecipe, sources: Sources, lot: str, subject: int, wanted: frozenset[str]
+) -> Rows:
     spec = spec_of(sources.osim)
-    wanted = frozenset(needs)
     person = cast.person_of(recipe, sources, lot, subject)
     shown = takes.takes_of(recipe, lot, sources, person.model, person.body, subject)
     tables: dict[str, Any] = {

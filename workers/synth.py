@@ -7,6 +7,7 @@ Nothing depends on which other samples share the shard: the randomness of a fram
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from schemas import layout
 from schemas.errors import SampleRejected
@@ -43,8 +44,10 @@ def make_shard(recipe: SynthRecipe, sources: Sources, key: ShardKey) -> ShardCon
     """Poses, renders and annotates every frame of a shard; a frame that fails is quarantined."""
     spec = spec_of(sources.osim)
     shard = _Shard(recipe=recipe, key=key, spec=spec)
-    for subject in key.members:
-        _add_subject(shard, sources, subject)
+    # The last bits of BLAS' sums depend on the number of its threads.
+    with threadpool_limits(limits=1, user_api="blas"):
+        for subject in key.members:
+            _add_subject(shard, sources, subject)
     return shard.contents()
 
 
