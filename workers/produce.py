@@ -32,7 +32,7 @@ STAGES = {
     "scene": 2,
     "render": 2,
     "annotate": 2,
-    "coco": 1,
+    "coco": 2,
     "shard": 2,
 }
 """Raise a stage's number when its output changes; every shard that depends on it is then rebuilt."""

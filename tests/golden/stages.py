@@ -21,7 +21,6 @@ import tiny_coco
 from schemas import files, layout
 from schemas.geometry import look_at
 from schemas.recipes import (
-    Camera,
     CocoRecipe,
     People,
     RandomLot,
@@ -36,6 +35,7 @@ from workers import (
     anny_data,
     body,
     coco,
+    development,
     images,
     motions,
     movements,
@@ -44,11 +44,12 @@ from workers import (
     produce,
     quality,
     render,
-    scene,
+    stage,
     surfaces,
     synth,
     wardrobe,
 )
+from workers.light import Light, hemisphere
 
 FOLDER = Path(__file__).parent
 WHOLE = "whole"
@@ -175,25 +176,28 @@ def _figure() -> np.ndarray:
 
 def setting() -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for number in range(2):
-        draw = rng("scene", number)
-        view = scene.sample_view(Camera(), 64, _figure(), np.array([1.0, 0.0]), draw)
-        light, _ = scene.sample_light(Scene(), draw)
-        room, _, about = scene.sample_room(Scene(), draw, view.eye)
-        front = scene.sample_occluder(view, _figure(), draw)
+    recipe = SynthRecipe.model_validate(
+        {"name": "golden", "motions": {"squat": {"subjects": 1}}, "image_px": 64}
+    )
+    for number in range(3):
+        draw, front = rng("scene", number), np.array([1.0, 0.0])
+        place = stage.set_stage(recipe, _figure(), front, lambda count, rng: [], draw)
+        light, how = place.light, place.development
+        names = {name: value for name, value in place.about.items() if isinstance(value, str)}
         found |= {
-            f"K{number}": floats(view.K),
-            f"camera{number}": floats(view.T_cam_from_ground),
-            f"light{number}": floats([*light.direction, *light.sun, *light.sky, light.exposure]),
-            f"room{number}": exact([about["room"], about["floor"], about["walls"]]),
-            f"sizes{number}": exact([len(s.vertices) for s in room]),
-            f"places{number}": floats([s.vertices.mean(axis=0) for s in room]),
-            f"front{number}": exact(front.name if front else ""),
+            f"K{number}": floats(place.view.K),
+            f"camera{number}": floats(place.view.T_cam_from_ground),
+            f"light{number}": floats([*light.direction, *light.sun, light.exposure]),
+            f"ambient{number}": floats(light.ambient),
+            f"names{number}": exact(names),
+            f"sizes{number}": exact([len(s.vertices) for s in place.surfaces]),
+            f"places{number}": floats([s.vertices.mean(axis=0) for s in place.surfaces]),
+            f"film{number}": floats([how.exposure, *how.gains, how.shutter, how.blur, how.noise]),
         }
-    steps = np.linspace(0, 255, 48).astype(np.uint8)
-    picture = np.stack(np.broadcast_arrays(steps[:, None], steps[None], 128), axis=-1)
-    how = scene.sample_development(Scene(), rng("development"))
-    developed = scene.develop(picture.astype(np.uint8), how, rng("noise"))
+    steps = np.linspace(0, 1, 48, dtype=np.float32) ** 2
+    radiance = np.stack(np.broadcast_arrays(steps[:, None], steps[None], 0.2), axis=-1)
+    how = replace(development.sample_development(Scene(), rng("development")), compression=0.5)
+    developed = development.develop(radiance.astype(np.float32), how, rng("noise"))
     return found | {"developed": thumbnail(developed)}
 
 
@@ -203,11 +207,10 @@ def picture() -> dict[str, Any]:
         surfaces.place(surfaces.box((0.5, 0.8, 0.4), (0.2, 0.4, 0.8), part=7), at=(0.1, 0.0, 0.4)),
         surfaces.place(surfaces.box((6.0, 0.02, 6.0), (0.6, 0.6, 0.55)), at=(0.0, -0.02, 0.0)),
     ]
-    light = render.Light(
+    light = Light(
         direction=np.array([0.6, 0.7, 0.3]) / np.linalg.norm([0.6, 0.7, 0.3]),
         sun=np.array([0.9, 0.85, 0.8]),
-        sky=np.array([0.4, 0.42, 0.45]),
-        bounce=np.array([0.2, 0.2, 0.18]),
+        ambient=hemisphere([0.4, 0.42, 0.45], [0.2, 0.2, 0.18]),
     )
     K = np.array([[70.0, 0, 31.5], [0, 70.0, 31.5], [0, 0, 1]])
     T = look_at(np.array([2.5, 1.3, 0.8]), np.array([0.0, 0.7, 0.1]), 0.05)
