@@ -86,9 +86,9 @@ def test_an_object_that_cannot_be_read_is_named_and_a_store_that_fails_ends_it(
     seen.before = fail
     (fault,) = verify.verify(seen.url)
     assert (fault.path, "EIO" in fault.problem) == (bad, True)
+    seen.before = Wrapped.nothing
     assert verify.delete_bad(seen.url, [fault]) == 0
     assert bad in every_object(seen.url)
-    seen.before = Wrapped.nothing
     broken |= {path for path in every_object(seen.url) if path.startswith("shards/")} - {bad}
     seen.before = fail
     with pytest.raises(InputError, match="EIO"):
