@@ -41,7 +41,7 @@ from workers import images, osim, photos
 
 BOMB_MB = 1000
 ARCHIVED_MB = 400
-GROWTH_MB = 200
+GROWTH_MB = 250
 
 
 def _huge_commit(folder: Path, url: str) -> None:

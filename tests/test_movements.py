@@ -316,7 +316,7 @@ def test_a_lunge_has_one_foot_ahead_and_both_knees_bent(person: OsimModel) -> No
         other = "l" if side == "r" else "r"
         at = seen.middle
         assert seen.joint(f"talus_{side}")[at, 0] - seen.joint(f"talus_{other}")[at, 0] > 0.5
-        assert seen.angle(f"knee_angle_{side}")[at] == pytest.approx(85.0, abs=2.0)
+        assert seen.angle(f"knee_angle_{side}")[at] == pytest.approx(85.0, abs=4.0)
         assert seen.angle(f"knee_angle_{other}")[at] > 50.0
         assert seen.heel(other)[at, 1] - seen.joint(f"toes_{other}")[at, 1] > 0.04
 
