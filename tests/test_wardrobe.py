@@ -410,3 +410,24 @@ def test_a_skirt_spans_both_thighs(pack: Pack) -> None:
     assert both.sum(axis=1).min() > 0.8
     middle = np.abs(shell.vertices[low & ~arms, 2]) < 0.01
     np.testing.assert_allclose(both[middle, 0], both[middle, 1], atol=0.2)
+
+
+def test_trousers_of_heavy_people_are_no_skirt(pack: Pack) -> None:
+    """Their thighs cross the middle; the trousers' legs follow the shanks all the same."""
+    people = People(female=1.0, bmi=(38.0, 40.0), stature=(1.5, 1.55))
+    body = make_body(people, osim.read_model("default"), generator(3, "subject", 1))
+    model, base = model_of(body), base_vertices(body)
+    weights = base_weights(body, model.spec, base)
+    knee, ankle = (body.regions.centres[f"{joint}_r"][1] for joint in ("knee", "ankle"))
+    shanks = [model.spec.body_names.index(f"tibia_{side}") for side in "rl"]
+    long = 0
+    for asset in pack.of("suit", male=False):
+        if asset.name == "female_elegantsuit01":  # the skirt
+            continue
+        shell = make_shell(*pack.proxy(asset), "suit", body, model.spec, base, weights)
+        height = shell.vertices[:, 1]
+        legs = (height < knee - 0.3 * (knee - ankle)) & (height > ankle + 0.3 * (knee - ankle))
+        legs &= np.abs(shell.vertices[:, 2]) < 0.3
+        long += bool(legs.any())
+        assert (shell.weights[legs][:, shanks].sum(axis=1) > 0.8).all()
+    assert long

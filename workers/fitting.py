@@ -18,7 +18,7 @@ from workers.surfaces import Texture
 Array = NDArray[np.float64]
 _LEG = ("femur", "tibia", "patella", "talus", "calcn", "toes")
 _CROSSING = 8
-"""Faces that cross from leg to leg, at least, make a skirt."""
+"""So many faces that are no trouser leg's make a skirt."""
 _WEIGHT_ROUNDS = {"suit": 4, "shoes": 0, "hair": 0}
 
 
@@ -64,7 +64,7 @@ def make_shell(
     if kind == "shoes":
         weights = _stiffen(weights, spec)
     vertices = fit(proxy, base)
-    if kind == "suit" and _is_skirt(vertices, mesh, body):
+    if kind == "suit" and _is_skirt(weights, vertices, mesh, spec, body):
         weights = _span_legs(weights, vertices, spec, body)
     weights = smooth_weights(weights, mesh.faces, _WEIGHT_ROUNDS[kind])
     uv = mesh.corner_uv.copy()
@@ -83,12 +83,21 @@ def make_shell(
     )
 
 
-def _is_skirt(vertices: F4, mesh: Mesh, body: Body) -> bool:
-    """Says whether cloth crosses from one leg to the other well below the crotch."""
-    centres = body.regions.centres
-    level = 0.6 * centres["hip_r"][1] + 0.4 * centres["knee_r"][1]
-    side, low = vertices[mesh.faces, 2], vertices[mesh.faces, 1].max(axis=1) < level
-    return bool((low & (side.min(axis=1) < 0) & (side.max(axis=1) > 0)).sum() >= _CROSSING)
+def _is_skirt(weights: Array, vertices: F4, mesh: Mesh, spec: SkeletonSpec, body: Body) -> bool:
+    """Says whether cloth about the middle of the thighs follows neither leg, or ties one to the other.
+
+    Where it lies says nothing: a heavy person's trousers cross the middle.
+    """
+    hip, knee = (body.regions.centres[f"{joint}_r"][1] for joint in ("hip", "knee"))
+    height = vertices[mesh.faces, 1]
+    thigh = (height.max(axis=1) < 0.6 * hip + 0.4 * knee) & (height.min(axis=1) > knee)
+    on_right, on_left = (
+        weights[:, [spec.body_names.index(f"{n}_{s}") for n in ("femur", "tibia")]].sum(axis=1)
+        for s in "rl"
+    )
+    ties = (on_right[mesh.faces].max(axis=1) > 0.6) & (on_left[mesh.faces].max(axis=1) > 0.6)
+    hangs = (on_right + on_left)[mesh.faces].min(axis=1) < 0.5
+    return bool((thigh & (ties | hangs)).sum() >= _CROSSING)
 
 
 def _span_legs(weights: Array, vertices: F4, spec: SkeletonSpec, body: Body) -> Array:
