@@ -26,8 +26,6 @@ from schemas.store import Store
 log = logging.getLogger(__name__)
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _COMMIT = re.compile(r"commits/(\d{20})\.json")
-_BROKEN = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
-"""What reading a document that we did not write may raise."""
 _TOOLS = ("numpy", "zarr", "opensim", "anny", "moderngl", "simplejpeg", "opencv-python-headless")
 
 
@@ -202,7 +200,7 @@ def readable(url: str, path: str) -> Iterator[None]:
     except FileNotFoundError as error:
         remedy = "Build the dataset again, or put it back from a copy"
         raise InputError(f"{url}/{path}", "is missing", remedy) from error
-    except (*_BROKEN, OSError, pa.ArrowException) as error:
+    except (*untrusted.BROKEN, OSError, pa.ArrowException) as error:
         raise InputError(
             f"{url}/{path}", f"cannot be read ({error!r})", "Build the dataset again"
         ) from error

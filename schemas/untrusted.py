@@ -29,6 +29,8 @@ _LIMITS = (
     (re.compile(r"(skeletons|models)/.*"), 64 * 1024**2),
     (re.compile(r"shards/[^/]*/image/c/0"), MAX_IMAGES_BYTES),
 )
+BROKEN = (AttributeError, KeyError, OverflowError, TypeError, ValueError)
+"""What reading a document that we did not write may raise."""
 _REMEDY = "Do not trust this dataset; build your own"
 
 

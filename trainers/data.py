@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from schemas.errors import InputError
 from schemas.shards import generator
-from schemas.training import Streaming
+from schemas.training import FitRecipe, Streaming
 from trainers import order
 from trainers.corpus import Corpus
 from trainers.position import Position
 from trainers.shelf import Loaded, Shelf
-from trainers.task import UNIFORMS, Batch
+from trainers.task import UNIFORMS, Batch, Task
 
 T = TypeVar("T")
 _AHEAD_SAMPLES = 4096
@@ -258,6 +258,21 @@ class SampleStream:
     def _damaged(self, number: int, place: int, error: ValueError) -> InputError:
         where = f"shard {self.corpus.shards[number].action_key}, row {place}"
         return InputError(where, f"holds a damaged picture ({error})", "Build it again")
+
+
+def stream_of(
+    task: Task, recipe: FitRecipe, corpus: Corpus, *, last: order.Last, shuffle: bool = True
+) -> SampleStream:
+    """Returns the batches of what a task wants, as a training recipe says."""
+    return SampleStream(
+        corpus=corpus,
+        arrays=task.arrays,
+        batch=recipe.batch,
+        seed=recipe.seed,
+        options=recipe.stream,
+        shuffle=shuffle,
+        last=last,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from torch import nn
 from schemas.training import FitRecipe
 from trainers import metrics, parallel
 from trainers.corpus import Corpus
-from trainers.data import SampleStream
+from trainers.data import stream_of
 from trainers.metrics import Tally
 from trainers.task import Baseline, Prepared, SecondStep, Task
 
@@ -29,7 +29,7 @@ def measure(
     second_steps: Mapping[str, SecondStep] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Returns the metrics of "net", each baseline and each second step over a split, the same on every rank."""
-    stream = _plain(task, corpus, recipe)
+    stream = stream_of(task, recipe, corpus, last="keep", shuffle=False)
     own: list[Tally] = []
     losses: list[Tally] = []
     further = second_steps or {}
@@ -59,14 +59,7 @@ def measure(
 
 def summarise(task: Task, corpus: Corpus, recipe: FitRecipe) -> Tally:
     """Returns what the baselines must know of the train split, from up to 4,096 samples drawn over all of it."""
-    stream = SampleStream(
-        corpus=corpus,
-        arrays=task.arrays,
-        batch=recipe.batch,
-        seed=recipe.seed,
-        options=recipe.stream,
-        last="keep",
-    )
+    stream = stream_of(task, recipe, corpus, last="keep")
     finish: Callable[..., Prepared] = partial(
         task.prepare, training=False, device=torch.device("cpu")
     )
@@ -75,18 +68,6 @@ def summarise(task: Task, corpus: Corpus, recipe: FitRecipe) -> Tally:
         0, finish, last_step=last, rank=parallel.rank(), world=parallel.world()
     )
     return _merge([task.summarise(p) for _, p in batches if len(p["image"])])
-
-
-def _plain(task: Task, corpus: Corpus, recipe: FitRecipe) -> SampleStream:
-    return SampleStream(
-        corpus=corpus,
-        arrays=task.arrays,
-        batch=recipe.batch,
-        seed=recipe.seed,
-        options=recipe.stream,
-        shuffle=False,
-        last="keep",
-    )
 
 
 def _merge(parts: list[Tally]) -> Tally:

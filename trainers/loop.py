@@ -22,7 +22,7 @@ from schemas.training import FitRecipe, Optimiser
 from trainers import checkpoint, evaluate, parallel
 from trainers.checkpoint import Checkpoint
 from trainers.corpus import Corpus
-from trainers.data import SampleStream
+from trainers.data import SampleStream, stream_of
 from trainers.metrics import Tally
 from trainers.position import Position
 from trainers.task import Batch, Prepared, Task
@@ -109,12 +109,12 @@ def fit(
             if recipe.checkpoint_steps and run.total % recipe.checkpoint_steps == 0:
                 # The last validation measured other weights than these.
                 run.metrics = {}
-                _save(run, train, to)
+                _save(run, stream, to)
         if run.step >= stream.steps:
             run.epoch, run.step = run.epoch + 1, 0
         if run.total >= of_steps or run.epoch % recipe.validate_every == 0:
             _validate(run, val, device)
-            _save(run, train, to)
+            _save(run, stream, to)
             values = run.metrics
             tell(Event(validated=True, total_steps=run.total, of_steps=of_steps, values=values))
     return run.history
@@ -157,14 +157,7 @@ def _begin(
 
 def train_stream(task: Task, recipe: FitRecipe, train: Corpus) -> SampleStream:
     """Returns the batches that a run learns from."""
-    return SampleStream(
-        corpus=train,
-        arrays=task.arrays,
-        batch=recipe.batch,
-        seed=recipe.seed,
-        options=recipe.stream,
-        last=recipe.stream.last,
-    )
+    return stream_of(task, recipe, train, last=recipe.stream.last)
 
 
 def require_same(to: str, task: Task, recipe: FitRecipe, train: Corpus) -> Checkpoint | None:
@@ -285,7 +278,7 @@ def _validate(run: _Run, val: Corpus | None, device: torch.device) -> None:
     run.history.validations.append({"step": run.total, "epoch": run.epoch, "metrics": found})
 
 
-def _save(run: _Run, train: Corpus, to: str | None) -> None:
+def _save(run: _Run, stream: SampleStream, to: str | None) -> None:
     """Writes a checkpoint and the history by rank 0; the others wait, so that none runs ahead of it."""
     if to is not None and parallel.rank() == 0:
         # Before the checkpoint: a history that knows more than the checkpoint is cut when the run goes on.
@@ -296,8 +289,8 @@ def _save(run: _Run, train: Corpus, to: str | None) -> None:
                 recipe=run.recipe,
                 described=run.task.describe(),
                 skeleton=run.task.skeleton,
-                dataset_ids=train.dataset_ids,
-                order=train_stream(run.task, run.recipe, train).position(run.epoch, run.step).order,
+                dataset_ids=stream.corpus.dataset_ids,
+                order=stream.position(run.epoch, run.step).order,
                 epoch=run.epoch,
                 step=run.step,
                 total_steps=run.total,

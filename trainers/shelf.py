@@ -86,20 +86,31 @@ class Shelf:
 
 
 def _read(shard: Shard, number: int, names: Sequence[str]) -> Loaded:
-    wanted = ("image", "image_offset", *names)
+    arrays = read_shard(shard, ("image", "image_offset", *names))
+    jpegs, offsets = arrays.pop("image"), arrays.pop("image_offset")
+    own = -1 - (number * 2**32 + np.arange(shard.rows, dtype=np.int64))
+    arrays["picture"] = arrays["group_id"] if shard.photos else own
+    return Loaded(jpegs=jpegs, offsets=offsets, arrays=arrays)
+
+
+def read_shard(shard: Shard, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    """Reads arrays of a shard, "sample_id" among them, checked against its digests and its number of samples.
+
+    Raises:
+        InputError: it vanished, is damaged, or the store failed.
+    """
     where = f"shard {shard.action_key}{f' of {shard.origin}' if shard.origin else ''}"
     try:
-        arrays = shard.store.read_arrays(shard.action_key, wanted, shard.digests)
+        arrays = shard.store.read_arrays(shard.action_key, names, shard.digests)
     except FileNotFoundError as error:
         raise InputError(
             where,
             "vanished from the store (deleted by gc or by hand)",
             "Build the dataset again, which makes what is missing, or train on its newest state",
         ) from error
-    jpegs, offsets = arrays.pop("image"), arrays.pop("image_offset")
-    if len(offsets) - 1 != shard.rows:
-        why = f"holds {len(offsets) - 1} samples, and the manifest says {shard.rows}"
+    offsets = arrays.get("image_offset")
+    rows = len(arrays["sample_id"]) if offsets is None else len(offsets) - 1
+    if rows != shard.rows:
+        why = f"holds {rows} samples, and the manifest says {shard.rows}"
         raise InputError(where, why, "Build the dataset again")
-    own = -1 - (number * 2**32 + np.arange(shard.rows, dtype=np.int64))
-    arrays["picture"] = arrays["group_id"] if shard.photos else own
-    return Loaded(jpegs=jpegs, offsets=offsets, arrays=arrays)
+    return arrays

@@ -22,6 +22,7 @@ from schemas.errors import InputError
 from schemas.training import Streaming
 from trainers import order
 from trainers.corpus import Corpus, Shard
+from trainers.shelf import read_shard
 
 T = TypeVar("T")
 Ints = NDArray[np.int64]
@@ -263,13 +264,6 @@ class _Shelf:
 
 
 def _read(shard: Shard, names: tuple[str, ...]) -> _Loaded:
-    where = f"shard {shard.action_key}{f' of {shard.origin}' if shard.origin else ''}"
-    try:
-        arrays = shard.store.read_arrays(shard.action_key, names, shard.digests)
-    except FileNotFoundError as error:
-        raise InputError(where, "vanished from the store", "Build the dataset again") from error
-    if len(arrays["time"]) != shard.rows:
-        why = f"holds {len(arrays['time'])} samples, and the manifest says {shard.rows}"
-        raise InputError(where, why, "Build the dataset again")
+    arrays = read_shard(shard, names)
     first, last = clips(arrays)
     return _Loaded(arrays=arrays, first=first, last=last)

@@ -34,7 +34,6 @@ EASIER = {
 NECK_SHARE = 0.6
 """Of the trunk's lean that the neck takes back, so that the eyes stay up."""
 FRONTAL_WEIGHT = 15.0
-FRONTAL_TOLERANCE_DEG = 1.0
 LEANING = 0.5
 """Degrees by which an aim may be missed before it is replaced by what was reached."""
 
