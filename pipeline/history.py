@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -41,8 +41,9 @@ def history(url: str) -> list[Entry]:
     entries = []
     before: set[tuple[str, str]] | None = set()
     last: str | None = None
+    held = {*Store(url).list_paths("manifests")}
     for commit in manifest.read_commits(url, manifest.commit_numbers(url)):
-        now = before if commit.dataset_id == last else _names(url, commit.dataset_id)
+        now = before if commit.dataset_id == last else _names(url, commit.dataset_id, held)
         added = removed = None
         if now is not None and before is not None and commit.parent == last:
             added, removed = len(now - before), len(before - now)
@@ -52,8 +53,8 @@ def history(url: str) -> list[Entry]:
     return entries[::-1]
 
 
-def _names(url: str, dataset_id: str) -> set[tuple[str, str]] | None:
-    if not Store(url).list_paths("manifests").count(manifest.manifest_path(dataset_id)):
+def _names(url: str, dataset_id: str, held: Set[str]) -> set[tuple[str, str]] | None:
+    if manifest.manifest_path(dataset_id) not in held:
         return None
     return {(name.action_key, name.digest) for name in read_names(url, dataset_id)}
 

@@ -4,8 +4,6 @@ The rule of `.mhclo`: a vertex is w1 a + w2 b + w3 c of three base vertices, plu
 the distance of two landmarks of the base mesh.
 """
 
-from dataclasses import replace
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,7 +11,6 @@ from schemas.skeleton import SkeletonSpec
 from workers.body import Body
 from workers.makehuman import Mesh, Proxy
 from workers.shells import F4, Shell, smooth_weights
-from workers.surfaces import Texture
 
 Array = NDArray[np.float64]
 _LEG = ("femur", "tibia", "patella", "talus", "calcn", "toes")
@@ -134,8 +131,3 @@ def _stiffen(weights: Array, spec: SkeletonSpec) -> Array:
         result[:, foot] += weights[:, shank] * (1.0 - kept)
         result[:, shank] = weights[:, shank] * kept
     return result
-
-
-def textured(shell: Shell, texture: Texture, roughness: float) -> Shell:
-    """Gives a shell its texture."""
-    return replace(shell, texture=texture, roughness=roughness)
