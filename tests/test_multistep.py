@@ -68,7 +68,7 @@ def test_evaluation_prints_it_beside_the_net_and_the_mean_pose(
         ) -> Iterator[tuple[int, Any]]:
             yield 12, finish(batch)
 
-    monkeypatch.setattr(evaluate, "_plain", lambda *_: Stream())
+    monkeypatch.setattr(evaluate, "stream_of", lambda *_, **__: Stream())
     task = tiny_task()
     torch.manual_seed(0)
     net: Any = task.make_net()

@@ -8,6 +8,10 @@ from collections.abc import Iterable
 from typing import Any
 
 import torch
+
+# Before a group exists: the defaults of its functions hold the group of the moment of import, which then outlives
+# `destroy_process_group`, and its threads abort the process at exit now and then (PyTorch 2.13).
+import torch.distributed.nn
 from torch import Tensor, distributed, nn
 
 
