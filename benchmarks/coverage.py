@@ -62,7 +62,7 @@ def receipts(statistics: Statistics, count: int) -> list[ShardReceipt]:
             key=ShardKey(source="synth", lot="squat", split="train", members=(i,)),
             rows=ROWS,
             bytes=10**7,
-            digests={"zarr.json": files.digest(str(i).encode())},
+            root=files.digest(str(i).encode()),
             statistics=Statistics.from_json(json.loads(text)),
             quarantine=(),
             skeleton="0" * 64,

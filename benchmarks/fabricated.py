@@ -52,10 +52,9 @@ def fabricate(recipe: SynthRecipe, url: str, *, whole: bool) -> manifest.Dataset
             root = store.get_bytes(f"shards/{job.action_key}/zarr.json")
             continue
         store.put_bytes(f"shards/{job.action_key}/zarr.json", root)
-        # Digests of their own: they are what a manifest mostly consists of once it is compressed.
-        own = {p: files.digest(f"{job.action_key}{p}".encode()) for p in receipts[0].digests}
         same = dataclasses.replace(receipts[0], key=job.key, action_key=job.action_key)
-        receipts.append(dataclasses.replace(same, rows=job.samples, digests=own))
+        own = files.digest(job.action_key.encode())
+        receipts.append(dataclasses.replace(same, rows=job.samples, root=own))
     return manifest.publish(url, recipe.model_dump(mode="json"), receipts)
 
 

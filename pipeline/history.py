@@ -204,7 +204,7 @@ def reasons(before: ShardReceipt, after: ShardReceipt) -> tuple[str, ...]:
 
 
 def _identity(receipt: ShardReceipt) -> tuple[Any, ...]:
-    return (receipt.key, receipt.action_key, receipt.digests["zarr.json"])
+    return (receipt.key, receipt.action_key, receipt.root)
 
 
 def _place(receipt: ShardReceipt) -> tuple[Any, ...]:

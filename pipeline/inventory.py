@@ -11,36 +11,29 @@ from typing import Any, TypeVar
 
 from schemas import files, receipts, untrusted
 from schemas.errors import InputError
-from schemas.manifest import Dataset
 from schemas.shards import ShardReceipt
-from schemas.store import Store
+from schemas.store import Store, listed_digests
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Progress = Callable[[int, int], None]
-"""Told how many objects are done, and how many there are in all."""
+"""Told how much is done, and how much there is in all: bytes of shards, or objects."""
 THREADS = 16
 _ROUNDS = 3
 DIGEST = re.compile(r"[0-9a-f]{64}")
 _INSIDE = re.compile(r"[A-Za-z0-9_]+(?:/[A-Za-z0-9_]+)*(?:/zarr\.json)?|zarr\.json")
 
 
-def shard_objects(receipt: ShardReceipt) -> dict[str, str]:
-    """Returns the sha256 of a shard's objects by their paths in the dataset; the root comes last.
+def shard_objects(action_key: str, root: bytes) -> dict[str, str]:
+    """Returns the sha256 of a shard's objects but the root, by their paths in the dataset, as its root lists them.
 
     Raises:
-        InputError: the receipt names a place outside its shard, which ours never do.
+        KeyError, TypeError, ValueError: it lists none, or places outside the shard, which ours never do.
     """
-    named = dict(receipt.digests)
-    if "zarr.json" in named:
-        named["zarr.json"] = named.pop("zarr.json")
-    if not DIGEST.fullmatch(receipt.action_key) or not all(map(_INSIDE.fullmatch, named)):
-        raise InputError(
-            f"shard {receipt.action_key[:80]!r}",
-            "the manifest names a place outside the dataset",
-            "Do not trust this dataset",
-        )
-    return {f"shards/{receipt.action_key}/{path}": digest for path, digest in named.items()}
+    named = listed_digests(untrusted.json_object(root))
+    if not all(map(_INSIDE.fullmatch, named)):
+        raise ValueError("it names places outside its shard")
+    return {f"shards/{action_key}/{path}": digest for path, digest in named.items()}
 
 
 def root_of(action_key: str) -> str:
@@ -59,25 +52,21 @@ def model_in(root: bytes) -> str | None:
 
 
 def agrees(root: bytes, receipt: ShardReceipt) -> bool:
-    """Says whether a shard's root metadata tells what a manifest's receipt tells.
+    """Says whether a shard's root metadata tells what a manifest's receipt tells, and lists objects of its own.
 
     The dataset id covers roots alone, so what a manifest says beyond them holds only if they say it too.
     """
     try:
-        stored = untrusted.json_object(root)["attributes"]["kineforge"]["receipt"]
-        # A shard does not say its split: that is the recipe's matter.
-        told = receipts.from_json(stored | {"key": stored["key"] | {"split": receipt.key.split}})
+        shard_objects(receipt.action_key, root)
+        attributes = untrusted.json_object(root)["attributes"]["kineforge"]
+        told = receipts.from_shard(attributes, receipt.key.split, receipt.root)
     except untrusted.BROKEN:
         return False
-    return _told(told) == _told(receipt)
+    return _without_inputs(told) == _without_inputs(receipt)
 
 
-def _told(receipt: ShardReceipt) -> dict[str, Any]:
-    """Returns what both must say."""
-    document = receipts.to_json(receipt)
-    document["digests"] = {p: d for p, d in receipt.digests.items() if p != "zarr.json"}
-    del document["inputs"]
-    return document
+def _without_inputs(receipt: ShardReceipt) -> dict[str, Any]:
+    return receipts.to_json(receipt) | {"inputs": None}
 
 
 def model_of(receipt: ShardReceipt) -> str | None:
@@ -108,11 +97,6 @@ def model_path(digest: str) -> str:
 def sizes(url: str, prefix: str) -> dict[str, int]:
     """Returns the bytes of every object under a folder by one listing."""
     return {found.path: found.size for found in Store(url).objects.listing(prefix)}
-
-
-def named_in(dataset: Dataset) -> int:
-    """Counts the objects of all shards of a state."""
-    return sum(len(receipt.digests) for receipt in dataset.shards)
 
 
 def concurrently(

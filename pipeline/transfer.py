@@ -45,7 +45,7 @@ def copy(url: str, target: str, *, tags: bool = False, progress: Progress | None
         url: the dataset to read.
         target: the store to write to; other states there stay.
         tags: also copy every tagged state, with its tag.
-        progress: told of every object, per state.
+        progress: told of every shard, in bytes, per state.
 
     Raises:
         InputError: a store failed, an object is not what was written, or a tag is taken at the target.
@@ -91,10 +91,6 @@ def _untagged_there(source: Dataset, target: str) -> dict[str, Dataset]:
 def _copy_state(
     source: Dataset, target: str, progress: Progress | None, *, newest: bool
 ) -> tuple[Dataset, _Moved]:
-    for receipt in source.shards:  # before anything is written
-        inventory.shard_objects(receipt)
-        if receipt.skeleton:
-            inventory.skeleton_path(receipt.skeleton)
     with leases.hold(target, [receipt.action_key for receipt in source.shards]):
         moved = _copy_shards(source, target, progress or (lambda done, total: None))
         for fingerprint in {r.skeleton for r in source.shards if r.skeleton}:
@@ -111,13 +107,12 @@ def _copy_shards(source: Dataset, target: str, tell: Progress) -> _Moved:
     move = functools.partial(_copy_shard, source.store, Store(target), here, there)
     objects = size = done = 0
     models: set[str] = set()
-    total = inventory.named_in(source)
     for receipt, moved in zip(
         source.shards, inventory.concurrently(move, source.shards), strict=True
     ):
         objects, size, models = objects + moved.objects, size + moved.bytes, models | moved.models
-        done += len(receipt.digests)
-        tell(done, total)
+        done += receipt.bytes
+        tell(done, source.bytes)
     return _Moved(objects, size, frozenset(models))
 
 
@@ -129,29 +124,29 @@ def _copy_shard(
     receipt: ShardReceipt,
 ) -> _Moved:
     """Copies what is missing of one shard, the root last; whatever either listing lacks is copied."""
-    inventory.inside(target.url, receipt.action_key)
-    objects = size = 0
-    model = inventory.model_of(receipt)
-    if not _holds_root(target, receipt):
+    key, path = receipt.action_key, inventory.root_of(receipt.action_key)
+    inventory.inside(target.url, key)
+    held = _root_at(target, receipt)
+    if held is None:
         there = {}  # what lies there may be another build's: sizes say too little
-    for path, digest in inventory.shard_objects(receipt).items():
-        root = path == inventory.root_of(receipt.action_key)
-        missing = path not in there or there[path] != here.get(path)
-        if not missing and not (root and model is None and receipt.skeleton):
-            continue
-        data = _checked(source, path, digest)
-        if root and not inventory.agrees(data, receipt):
-            _refuse(source, path, "tells other contents than the manifest does")
-        if missing:
-            target.put_bytes(path, data)
+    root = held or _checked(source, path, receipt.root)
+    if not inventory.agrees(root, receipt):
+        _refuse(source, path, "tells other contents than the manifest does")
+    objects = size = 0
+    for name, digest in inventory.shard_objects(key, root).items():
+        if name not in there or there[name] != here.get(name):
+            data = _checked(source, name, digest)
+            target.put_bytes(name, data)
             objects, size = objects + 1, size + len(data)
-        if root:
-            model = inventory.model_in(data) or model
+    if held is None:
+        target.put_bytes(path, root)
+        objects, size = objects + 1, size + len(root)
+    model = inventory.model_in(root)
     return _Moved(objects, size, frozenset({model} if model else ()))
 
 
-def _holds_root(target: Store, receipt: ShardReceipt) -> bool:
-    """Says whether the target has the shard's root, which names all its other objects by their digests.
+def _root_at(target: Store, receipt: ShardReceipt) -> bytes | None:
+    """Returns the shard's root, which lists all its other objects, where the target has it.
 
     Raises:
         InputError: it has a whole shard of that name with other bytes; states of the target may consist of it.
@@ -162,17 +157,18 @@ def _holds_root(target: Store, receipt: ShardReceipt) -> bool:
         attributes = untrusted.json_object(root)["attributes"]["kineforge"]
         whole = attributes["receipt"]["action_key"] == receipt.action_key
     except FileNotFoundError:
-        return False
+        return None
     except (KeyError, TypeError, ValueError):  # cut short: the copy mends it
-        return False
-    same = files.digest(root) == receipt.digests["zarr.json"]
-    if whole and not same:
+        return None
+    if files.digest(root) == receipt.root:
+        return root
+    if whole:
         raise InputError(
             f"{target.url}/{path}",
             "is of the same name as a shard of the source and holds other bytes",
             f"Run python -m pipeline verify {target.url}; if all is well there, copy to another place",
         )
-    return same
+    return None
 
 
 def _checked(source: Store, path: str, digest: str) -> bytes:

@@ -164,8 +164,8 @@ def _named(mark: str, receipts: tuple[ShardReceipt, ...]) -> Iterator[str]:
 
 
 @contextmanager
-def _bar(name: str, unit: str = "object") -> Iterator[Progress]:
-    with tqdm(unit=unit, desc=name, disable=None) as bar:
+def _bar(name: str, unit: str = "B") -> Iterator[Progress]:
+    with tqdm(unit=unit, unit_scale=True, desc=name, disable=None) as bar:
 
         def tell(done: int, total: int) -> None:
             bar.total = total

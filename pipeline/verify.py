@@ -1,12 +1,12 @@
-"""Checks every stored byte of a published state against the digests that its manifest holds."""
+"""Checks every stored byte of a published state: the manifest holds the digests of roots, and those of all else."""
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from pipeline import inventory
 from pipeline.inventory import Progress
-from schemas import files, leases, manifest
+from schemas import files, leases, manifest, untrusted
 from schemas.errors import InputError
 from schemas.manifest import Dataset
 from schemas.manifest_checks import is_consistent
@@ -14,8 +14,8 @@ from schemas.shards import ShardReceipt
 from schemas.skeleton import SkeletonSpec
 from schemas.store import Store
 
-_UNREADABLE = 20
-"""So many unreadable objects in a row are the store's failure, not theirs."""
+_UNREADABLE = 8
+"""So many unreadable shards in a row are the store's failure, not theirs."""
 
 
 class Fault(NamedTuple):
@@ -31,10 +31,12 @@ class Fault(NamedTuple):
 
 
 class _Checked(NamedTuple):
-    fault: Fault | None
+    """One shard."""
+
+    faults: list[Fault]
     unreadable: InputError | None = None
+    """Why the store could not be read; the rest of the shard was not looked at then."""
     model: str | None = None
-    action_key: str = ""
 
 
 def verify(url: str, *, quick: bool = False, progress: Progress | None = None) -> list[Fault]:
@@ -43,7 +45,7 @@ def verify(url: str, *, quick: bool = False, progress: Progress | None = None) -
     Args:
         url: the dataset, `URL@reference` for an older state.
         quick: trust what is listed: presence and sizes only, by one listing.
-        progress: told of every object.
+        progress: told of every shard, in bytes.
 
     Raises:
         InputError: nothing is published there, or the store cannot be read.
@@ -74,51 +76,59 @@ def _open(url: str) -> Dataset | Fault:
 
 
 def _thorough(dataset: Dataset, tell: Progress) -> list[Fault]:
-    total, failed = inventory.named_in(dataset), 0
-    seen: list[_Checked] = []
-    unreadable = []
-    check = functools.partial(_check, Store(dataset.url))
-    checked = inventory.concurrently(check, _objects(dataset.shards))
-    for done, (item, found) in enumerate(zip(_objects(dataset.shards), checked, strict=True), 1):
+    faults: list[Fault] = []
+    unreadable: list[ShardReceipt] = []
+    models: dict[str, str] = {}
+    done = failed = 0
+    most = min(_UNREADABLE, max(2, len(dataset.shards)))
+    check = functools.partial(_check, dataset.store)
+    checked = inventory.concurrently(check, dataset.shards)
+    for receipt, found in zip(dataset.shards, checked, strict=True):
         failed = failed + 1 if found.unreadable else 0
-        if found.unreadable and failed >= _UNREADABLE:
+        if found.unreadable and failed >= most:
             raise found.unreadable
         if found.unreadable:
-            unreadable.append(item)
-        elif found.fault or found.model:
-            seen.append(found)
-        tell(done, total)
-    # Once more: a store that failed for a moment says nothing of its objects, and what is bad may be deleted.
-    seen += map(check, unreadable)
-    models: dict[str, str] = {}
-    for found in seen:
+            unreadable.append(receipt)
+        else:
+            faults += found.faults
         if found.model:
-            models.setdefault(found.model, found.action_key)
-    return [found.fault for found in seen if found.fault] + _small(dataset, models)
+            models.setdefault(found.model, receipt.action_key)
+        done += receipt.bytes
+        tell(done, dataset.bytes)
+    # Once more: a store that failed for a moment says nothing of its objects, and what is bad may be deleted.
+    for found in map(check, unreadable):
+        faults += found.faults
+    return faults + _small(dataset, models)
 
 
-def _objects(shards: Iterable[ShardReceipt]) -> Iterator[tuple[ShardReceipt, str, str]]:
-    for receipt in shards:
-        for path, digest in inventory.shard_objects(receipt).items():
-            yield receipt, path, digest
+def _check(store: Store, receipt: ShardReceipt) -> _Checked:
+    """Compares a shard's root with its receipt, and all its other objects with what the root says of them."""
+    key, path = receipt.action_key, inventory.root_of(receipt.action_key)
+    faults: list[Fault] = []
+    try:
+        root, problem = _read(store, path, receipt.root)
+        if problem is None and not inventory.agrees(root, receipt):
+            problem = "tells other contents than the manifest does"
+        if problem is not None:
+            return _Checked([_bad(path, problem, key)])
+        for path, digest in inventory.shard_objects(key, root).items():
+            _, problem = _read(store, path, digest)
+            if problem is not None:
+                faults.append(_bad(path, problem, key))
+    except InputError as error:
+        return _Checked([*faults, Fault(path, error.reason, "Verify again", key, False)], error)
+    return _Checked(faults, model=inventory.model_in(root))
 
 
-def _check(store: Store, item: tuple[ShardReceipt, str, str]) -> _Checked:
-    receipt, path, digest = item
-    action_key = receipt.action_key
+def _read(store: Store, path: str, digest: str) -> tuple[bytes, str | None]:
+    """Returns an object and what is wrong with it."""
     try:
         data = store.get_bytes(path)
     except FileNotFoundError:
-        return _Checked(_bad(path, "is missing", action_key))
-    except InputError as error:
-        return _Checked(Fault(path, error.reason, "Verify again", action_key, False), error)
+        return b"", "is missing"
     if files.digest(data) != digest:
-        return _Checked(_bad(path, f"is not what was written ({len(data)} bytes)", action_key))
-    if path != inventory.root_of(action_key):
-        return _Checked(None)
-    if not inventory.agrees(data, receipt):
-        return _Checked(_bad(path, "tells other contents than the manifest does", action_key))
-    return _Checked(None, model=inventory.model_in(data), action_key=action_key)
+        return data, f"is not what was written ({len(data)} bytes)"
+    return data, None
 
 
 def _bad(path: str, problem: str, action_key: str) -> Fault:
@@ -167,12 +177,14 @@ def _remade(path: str, problem: str, action_key: str) -> Fault:
 
 
 def _quick(dataset: Dataset, tell: Progress) -> list[Fault]:
-    listed = inventory.sizes(dataset.url, "shards")
-    faults, total, done = [], inventory.named_in(dataset), 0
+    listed: dict[str, dict[str, int]] = {}
+    for path, size in inventory.sizes(dataset.url, "shards").items():
+        listed.setdefault(path.split("/")[1], {})[path] = size
+    faults, done = [], 0
     for receipt in dataset.shards:
-        faults += _quick_shard(dataset.store, receipt, listed)
-        done += len(receipt.digests)
-        tell(done, total)
+        faults += _quick_shard(dataset.store, receipt, listed.get(receipt.action_key, {}))
+        done += receipt.bytes
+        tell(done, dataset.bytes)
     small = inventory.sizes(dataset.url, "skeletons") | inventory.sizes(dataset.url, "models")
     for path, action_key in sorted(_named_small(dataset.shards).items()):
         if not small.get(path) and not _size(dataset.store, path):
@@ -181,19 +193,25 @@ def _quick(dataset: Dataset, tell: Progress) -> list[Fault]:
 
 
 def _quick_shard(store: Store, receipt: ShardReceipt, listed: dict[str, int]) -> list[Fault]:
-    key, faults, size = receipt.action_key, [], 0
-    root = inventory.root_of(key)
-    for path in inventory.shard_objects(receipt):
-        # A listing may lag behind: what it lacks is asked for by name.
-        found = listed[path] if path in listed else _size(store, path)
-        if found is None or (path == root and not found):
-            faults.append(_bad(path, "is missing" if found is None else "is empty", key))
-        elif path != root:
-            size += found
-    if not faults and size != receipt.bytes:
-        problem = f"holds {size} bytes, but {receipt.bytes} were written"
-        faults.append(_bad(f"shards/{key}", problem, key))
-    return faults
+    key, path = receipt.action_key, inventory.root_of(receipt.action_key)
+    if listed.get(path) and sum(listed.values()) - listed[path] == receipt.bytes:
+        return []
+    # A listing may lag behind: what it lacks is asked for by name, and the root knows the names.
+    try:
+        root = store.get_bytes(path)
+    except FileNotFoundError:
+        return [_bad(path, "is missing", key)]
+    try:
+        named = inventory.shard_objects(key, root)
+    except untrusted.BROKEN:
+        return [_bad(path, "lists no objects of its own" if root else "is empty", key)]
+    sizes = {p: listed[p] if p in listed else _size(store, p) for p in named}
+    missing = [_bad(p, "is missing", key) for p, size in sizes.items() if size is None]
+    found = sum(size or 0 for size in sizes.values())
+    if missing or found == receipt.bytes:
+        return missing
+    problem = f"holds {found} bytes, but {receipt.bytes} were written"
+    return [_bad(f"shards/{key}", problem, key)]
 
 
 def _size(store: Store, path: str) -> int | None:

@@ -1,5 +1,6 @@
 """Shard receipts as JSON and as the Parquet rows of a manifest, and the dataset id that they add up to."""
 
+import functools
 import io
 import json
 import re
@@ -47,7 +48,7 @@ def to_json(receipt: ShardReceipt) -> dict[str, Any]:
         },
         "rows": receipt.rows,
         "bytes": receipt.bytes,
-        "digests": receipt.digests,
+        "root": receipt.root,
         "statistics": receipt.statistics.to_json(),
         "quarantine": [
             {"sample": q.sample, "reason": q.reason, "detail": q.detail} for q in receipt.quarantine
@@ -65,6 +66,8 @@ def from_json(data: dict[str, Any]) -> ShardReceipt:
     """
     untrusted.check_depth(data)
     key = data["key"]
+    # Manifests of before listed every object.
+    root = data["root"] if "root" in data else data["digests"]["zarr.json"]
     if not 0 <= int(data["rows"]) <= untrusted.MAX_ROWS:
         raise ValueError(f"a shard of {data['rows']} samples")
     if key["split"] not in ("train", "val", "test"):
@@ -79,13 +82,33 @@ def from_json(data: dict[str, Any]) -> ShardReceipt:
         ),
         rows=int(data["rows"]),
         bytes=int(data["bytes"]),
-        # The paths are the same in every shard: one string each, however many shards.
-        digests={sys.intern(path): digest for path, digest in data["digests"].items()},
+        root=checked_digest(root),
         statistics=Statistics.from_json(data["statistics"]),
         quarantine=tuple(Quarantined(**q) for q in data["quarantine"]),
-        skeleton=checked_digest(data["skeleton"]) if data["skeleton"] else "",
-        inputs=dict(data.get("inputs", {})),
+        skeleton=sys.intern(checked_digest(data["skeleton"])) if data["skeleton"] else "",
+        inputs=_shared(data.get("inputs", {})),
     )
+
+
+def from_shard(attributes: dict[str, Any], split: str, root: str) -> ShardReceipt:
+    """Reads the receipt that a shard carries, which leaves out its split (the recipe's matter) and its root's sha256.
+
+    Raises:
+        KeyError, TypeError, ValueError: it carries none.
+    """
+    stored = attributes["receipt"]
+    return from_json(stored | {"key": stored["key"] | {"split": split}, "root": root})
+
+
+def _shared(inputs: Any) -> dict[str, Any]:
+    """Returns equal inputs as one dictionary: most shards of a lot are made of the same."""
+    return _parsed(json.dumps(dict(inputs), sort_keys=True))
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 def checked_digest(value: Any) -> str:
@@ -105,9 +128,7 @@ def identity_of(receipts: Iterable[ShardReceipt]) -> str:
     A Merkle root: over the sorted shards, each by its split and its root metadata, which holds the digests of its
     other objects.
     """
-    return canonical_digest(
-        sorted([r.action_key, r.key.split, r.digests["zarr.json"]] for r in receipts)
-    )
+    return canonical_digest(sorted([r.action_key, r.key.split, r.root] for r in receipts))
 
 
 def from_parquet(data: bytes) -> tuple[ShardReceipt, ...]:
@@ -168,7 +189,7 @@ def records(rows: Iterable[ShardReceipt]) -> list[dict[str, Any]]:
     return [
         {
             "action_key": r.action_key,
-            "digest": r.digests["zarr.json"],
+            "digest": r.root,
             "source": r.key.source,
             "lot": r.key.lot,
             "split": r.key.split,

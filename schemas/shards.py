@@ -61,15 +61,18 @@ class ShardContents:
 
 @dataclass(frozen=True, kw_only=True)
 class ShardReceipt:
-    """What a worker reports of a whole, written shard. Plain JSON on the wire."""
+    """What a worker reports of a whole, written shard. Plain JSON on the wire.
+
+    Small, as a driver holds those of tens of thousands of shards: the sha256 of every object stand in the shard's root.
+    """
 
     action_key: str
     key: ShardKey
     rows: int
     bytes: int
     """Of all its objects but the root `zarr.json`, which holds this number."""
-    digests: dict[str, str]
-    """sha256 of every stored object, by its path inside the shard."""
+    root: str
+    """sha256 of its root metadata, which holds the sha256 of its other objects."""
     statistics: Statistics
     quarantine: tuple[Quarantined, ...]
     skeleton: str
@@ -80,7 +83,8 @@ class ShardReceipt:
 def changed_inputs(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """Says what differs between two shards' inputs, one line per dotted path: `settings.image_px: 192 -> 256`.
 
-    Digests are cut to 12 digits; a long list counts as one input, with the number of its entries that differ.
+    Digests are cut to 12 digits. A long list, or many digests by name, of which many differ, count as one input, with
+    the number of entries that differ.
     """
     return [
         line
@@ -93,7 +97,10 @@ def _changed(path: str, old: Any, new: Any) -> list[str]:
     if old is not _ABSENT and new is not _ABSENT and canonical_json(old) == canonical_json(new):
         return []
     if isinstance(old, Mapping) and isinstance(new, Mapping):
-        return [f"{path}.{line}" for line in changed_inputs(old, new)]
+        lines = changed_inputs(old, new)
+        if len(lines) > _SHORT_LIST and all(map(_is_digest, [*old.values(), *new.values()])):
+            return [f"{path}: {len(lines)} entries of {len(old)} -> {len(new)}"]
+        return [f"{path}.{line}" for line in lines]
     if isinstance(old, list | tuple) and isinstance(new, list | tuple):
         if max(len(old), len(new)) > _SHORT_LIST:
             kept = Counter(map(canonical_json, old)) & Counter(map(canonical_json, new))
@@ -107,12 +114,16 @@ def _changed(path: str, old: Any, new: Any) -> list[str]:
     return [f"{path}: {_brief(old)} -> {_brief(new)}"]
 
 
+def _is_digest(value: Any) -> bool:
+    return isinstance(value, str) and re.fullmatch(r"[0-9a-f]{32,}", value) is not None
+
+
 def _brief(value: Any) -> str:
     if value is _ABSENT:
         return "(none)"
+    if _is_digest(value):
+        return str(value[:12])
     text = value if isinstance(value, str) else canonical_json(value)
-    if re.fullmatch(r"[0-9a-f]{32,}", text):
-        return text[:12]
     return text if len(text) <= _BRIEF_CHARACTERS else f"{text[: _BRIEF_CHARACTERS - 1]}…"
 
 

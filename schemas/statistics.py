@@ -8,6 +8,7 @@ bins: it follows from the extremes alone, so that the histogram of a union is th
 import json
 import math
 import sys
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -204,15 +205,16 @@ V = TypeVar("V")
 
 
 class _Lines(Mapping[str, V], Generic[V]):
-    """Values read when asked for: a driver holds the receipts of thousands of shards and looks at few of these."""
+    """Values unpacked and read when asked for: a driver holds thousands of receipts and looks at few of these."""
 
-    __slots__ = ("_of", "_text")
+    __slots__ = ("_of", "_packed")
 
     def __init__(self, text: str, of: Callable[[str], V]) -> None:
-        self._text, self._of = text, of
+        self._packed, self._of = zlib.compress(text.encode(), 1), of
 
     def _read(self) -> dict[str, str]:
-        lines = (line.partition(" ") for line in self._text.split("\n") if line)
+        text = zlib.decompress(self._packed).decode()
+        lines = (line.partition(" ") for line in text.split("\n") if line)
         return {sys.intern(name): text for name, _, text in lines}
 
     def __getitem__(self, name: str) -> V:
@@ -232,7 +234,7 @@ class _Lines(Mapping[str, V], Generic[V]):
         return isinstance(other, Mapping) and dict(self.items()) == dict(other.items())
 
     def __hash__(self) -> int:
-        return hash(self._text)
+        return hash(self._packed)
 
 
 def count_names(values: Iterable[str]) -> dict[str, int]:

@@ -68,7 +68,7 @@ class Store:
         action_key: str,
         contents: ShardContents,
         receipt: Callable[[int, dict[str, str]], dict[str, Any]],
-    ) -> tuple[int, dict[str, str]]:
+    ) -> tuple[int, str]:
         """Writes one whole shard; the root metadata, which makes it visible, goes last.
 
         Args:
@@ -78,32 +78,31 @@ class Store:
                 store in the root metadata (so that a shard describes itself).
 
         Returns:
-            Bytes of the data objects (the root, which says them, apart) and sha256 of every object, by
-            path inside the shard.
+            Bytes of the data objects (the root, which says them, apart) and sha256 of the root.
         """
         objects = _encode(contents)
-        digests = {path: files.digest(data) for path, data in sorted(objects.items())}
         bare = objects.pop("zarr.json")
+        digests = {path: files.digest(data) for path, data in sorted(objects.items())}
         size = sum(len(data) for data in objects.values())
-        root = _with_attributes(bare, receipt(size, dict(digests)))
+        root = _with_attributes(bare, receipt(size, digests))
         base = f"shards/{action_key}"
         with ThreadPoolExecutor(8) as pool:
             list(
                 pool.map(lambda item: self.put_bytes(f"{base}/{item[0]}", item[1]), objects.items())
             )
         self.put_bytes(f"{base}/zarr.json", root)
-        return size, digests | {"zarr.json": files.digest(root)}
+        return size, files.digest(root)
 
     def read_arrays(
-        self, action_key: str, names: Sequence[str], digests: Mapping[str, str] | None = None
+        self, action_key: str, names: Sequence[str], root: str | None = None
     ) -> dict[str, np.ndarray]:
         """Reads whole arrays of a shard, all objects at once; `image` comes as the flat JPEG bytes.
 
         Args:
             action_key: the shard's name.
             names: which arrays.
-            digests: sha256 of the shard's objects, as its receipt lists them; every object that is read is
-                compared, and read once more where it differs, as what was damaged may be the way here.
+            root: sha256 of the shard's root metadata, as its receipt tells it. With it every object that is read
+                is compared, and read once more where it differs, as what was damaged may be the way here.
 
         Raises:
             FileNotFoundError: no whole shard of that name.
@@ -112,29 +111,40 @@ class Store:
         unknown = set(names) - _NAMES
         if unknown:
             raise ValueError(f"no such arrays: {sorted(unknown)}")
-        read = functools.partial(self._get_checked, action_key, digests)
-        consolidated = self._parsed_root(action_key, read("zarr.json")).get("consolidated_metadata")
+        document = self._parsed_root(action_key, self._get_checked(action_key, "zarr.json", root))
+        listed = None if root is None else self._listed(action_key, document)
+        consolidated = document.get("consolidated_metadata")
         meta = consolidated.get("metadata") if isinstance(consolidated, Mapping) else None
+
+        def read(path: str) -> memoryview:
+            digest = None if listed is None else listed.get(path, "")
+            return self._get_checked(action_key, path, digest)
+
         arrays = _pool().map(lambda name: self._read_array(action_key, name, meta, read), names)
         found = dict(zip(names, arrays, strict=True))
         self._check_rows(action_key, found)
         return found
 
-    def _get_checked(
-        self, action_key: str, digests: Mapping[str, str] | None, path: str
-    ) -> memoryview:
+    def _get_checked(self, action_key: str, path: str, digest: str | None) -> memoryview:
         full = f"shards/{action_key}/{path}"
         data = self.objects.get(full)
-        if digests is None or files.digest(data) == digests.get(path):
+        if digest is None or files.digest(data) == digest:
             return data
         again = self.objects.get(full)
-        if files.digest(again) != digests.get(path):
+        if files.digest(again) != digest:
             raise InputError(
                 f"{self.url}/{full}",
                 "holds other bytes than were written",
                 "Run python -m pipeline verify --delete-bad, then build again",
             )
         return again
+
+    def _listed(self, action_key: str, document: Mapping[str, Any]) -> dict[str, str]:
+        try:
+            return listed_digests(document)
+        except (KeyError, TypeError, ValueError) as error:
+            where = f"{self.url}/shards/{action_key}"
+            raise InputError(where, "does not list its objects", "Build it again") from error
 
     def _check_rows(self, action_key: str, found: Mapping[str, np.ndarray]) -> None:
         """Refuses arrays that disagree on the number of samples, and pictures outside the images."""
@@ -147,20 +157,18 @@ class Store:
 
     def read_attributes(self, action_key: str) -> dict[str, Any]:
         """Returns the JSON that a shard says of itself: key, rows, digests, statistics, tables, …."""
-        held = self._root(action_key).get("attributes")
+        return self.read_root(action_key)[0]
+
+    def read_root(self, action_key: str) -> tuple[dict[str, Any], str]:
+        """Returns the JSON that a shard says of itself, and the sha256 of the root metadata that it stands in."""
+        data = self.get_bytes(f"shards/{action_key}/zarr.json")
+        held = self._parsed_root(action_key, data).get("attributes")
         attributes = held.get("kineforge") if isinstance(held, Mapping) else None
         if not isinstance(attributes, dict):
             raise InputError(
                 f"{self.url}/shards/{action_key}", "is no Kineforge shard", "Check the URL"
             )
-        return attributes
-
-    def root_digest(self, action_key: str) -> str:
-        """Returns the sha256 of a shard's root metadata, which names all its other objects."""
-        return files.digest(self.get_bytes(f"shards/{action_key}/zarr.json"))
-
-    def _root(self, action_key: str) -> dict[str, Any]:
-        return self._parsed_root(action_key, self.get_bytes(f"shards/{action_key}/zarr.json"))
+        return attributes, files.digest(data)
 
     def _parsed_root(self, action_key: str, data: bytes | memoryview) -> dict[str, Any]:
         try:
@@ -216,6 +224,18 @@ class Store:
     def read_model(self, digest: str) -> bytes:
         """Reads the `.osim` of that sha256."""
         return self.get_bytes(f"models/{digest}.osim")
+
+
+def listed_digests(root: Mapping[str, Any]) -> dict[str, str]:
+    """Returns the sha256 of a shard's other objects by their paths in it, as its root metadata lists them.
+
+    Raises:
+        KeyError, TypeError, ValueError: it lists none.
+    """
+    listed = root["attributes"]["kineforge"]["receipt"]["digests"]
+    if not isinstance(listed, dict) or not all(isinstance(d, str) for d in listed.values()):
+        raise ValueError("no list of objects")
+    return {path: digest for path, digest in listed.items() if path != "zarr.json"}
 
 
 def _encode(contents: ShardContents) -> dict[str, bytes]:

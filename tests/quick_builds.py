@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import pytest
 from tiny_coco import small_set
 
-from pipeline import build, planning, recipes
+from pipeline import build, inventory, planning, recipes
 from pipeline.executor import LocalExecutor
 from schemas import files, manifest, store
 from schemas.recipes import Recipe
@@ -93,7 +93,8 @@ def whole(url: str) -> manifest.Dataset:
     dataset = manifest.open_dataset(url)
     held = Store(dataset.url)
     for shard in dataset.shards:
-        for path, digest in shard.digests.items():
-            data = held.get_bytes(f"shards/{shard.action_key}/{path}")
-            assert files.digest(data) == digest, f"{shard.action_key}/{path}"
+        root = held.get_bytes(inventory.root_of(shard.action_key))
+        assert files.digest(root) == shard.root, shard.action_key
+        for path, digest in inventory.shard_objects(shard.action_key, root).items():
+            assert files.digest(held.get_bytes(path)) == digest, path
     return dataset

@@ -101,7 +101,7 @@ def jpeg_of(width: int, height: int) -> bytes:
 def stream(url: str) -> None:
     """Reads every sample as training does; the stranger has forged every digest, too."""
     found = open_corpus([manifest.open_dataset(url)], "train")
-    shards = tuple(dataclasses.replace(shard, digests=None) for shard in found.shards)
+    shards = tuple(dataclasses.replace(shard, root=None) for shard in found.shards)
     corpus = dataclasses.replace(found, shards=shards)
     options = Streaming(threads=1)
     batches = SampleStream(corpus=corpus, arrays=("box",), batch=1, seed=0, options=options)

@@ -22,7 +22,7 @@ def receipt(number: int, rows: int = 2) -> ShardReceipt:
         key=ShardKey(source="synth", lot="squat", split="train", members=(number, number + 1)),
         rows=rows,
         bytes=100 * number,
-        digests={"zarr.json": f"{number + 1000:064x}", "q/c/0/0": "ab"},
+        root=f"{number + 1000:064x}",
         statistics=Statistics(
             histograms={"knee": Histogram.of(np.array([number, 50.0]), "deg")},
             counts={"rows": rows},

@@ -327,7 +327,7 @@ def test_a_plan_names_a_raised_stage_and_a_changed_file(
     (folder / "0003.jpg").write_bytes(jpeg(99))
     (only,) = reasons(photographs(folder), url)
     (line,) = only
-    assert line.startswith("files.images: ")
+    assert line.startswith("files.images.3 0003.jpg: ")
     version = produce.STAGES["coco"]
     monkeypatch.setitem(produce.STAGES, "coco", 9)
     raised = reasons(photographs(folder), url)

@@ -136,3 +136,11 @@ def test_a_long_list_is_one_changed_input() -> None:
     old = {"records": {"persons": [[i, 0.5] for i in range(100)]}}
     new = {"records": {"persons": [[i, 0.5] for i in range(1, 103)]}}
     assert changed_inputs(old, new) == ["records.persons: 1 of 100 entries -> 3 of 102"]
+
+
+def test_few_changed_pictures_are_named_and_many_are_counted() -> None:
+    old = {"images": {f"{i} a.jpg": f"{i:032x}" for i in range(20)}}
+    few = {"images": old["images"] | {"3 a.jpg": "f" * 32}}
+    assert changed_inputs(old, few) == [f"images.3 a.jpg: {'0' * 12} -> {'f' * 12}"]
+    many = {"images": old["images"] | {f"{i} a.jpg": "f" * 32 for i in range(10)} | {"b": "0" * 32}}
+    assert changed_inputs(old, many) == ["images: 11 entries of 20 -> 21"]

@@ -330,11 +330,11 @@ def test_a_shard_that_is_slow_is_asked_for_again(monkeypatch: pytest.MonkeyPatch
     assert isinstance(reader, MemoryReader)
     real, stuck, released = reader.read_arrays, threading.Event(), threading.Event()
 
-    def slow(key: str, names: Sequence[str], digests: Any = None) -> dict[str, Any]:
+    def slow(key: str, names: Sequence[str], root: Any = None) -> dict[str, Any]:
         if key == "02" and not stuck.is_set():
             stuck.set()
             released.wait(60)
-        return real(key, names, digests)
+        return real(key, names, root)
 
     monkeypatch.setattr(reader, "read_arrays", slow)
     try:

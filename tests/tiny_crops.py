@@ -1,6 +1,6 @@
 """Small crops of drawn figures, as shards in memory, for tests of streams, tasks and loops."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -28,7 +28,7 @@ class MemoryReader:
         self.reads: list[str] = []
 
     def read_arrays(
-        self, action_key: str, names: Sequence[str], digests: Mapping[str, str] | None = None
+        self, action_key: str, names: Sequence[str], root: str | None = None
     ) -> dict[str, NDArray[Any]]:
         """Reads arrays; FileNotFoundError where there is no such shard."""
         self.reads.append(action_key)
@@ -101,19 +101,19 @@ def _write(url: str, split: Split, number: int, held: dict[str, NDArray[Any]]) -
     action_key = canonical_digest([str(key)])
     contents = ShardContents(images=images, arrays=arrays, planned=len(images))
 
-    def receipt(size: int, digests: dict[str, str]) -> ShardReceipt:
+    def receipt(size: int, root: str) -> ShardReceipt:
         return ShardReceipt(
             action_key=action_key,
             key=key,
             rows=len(images),
             bytes=size,
-            digests=digests,
+            root=root,
             statistics=Statistics(),
             quarantine=(),
             skeleton="",
         )
 
     def attributes(size: int, digests: dict[str, str]) -> dict[str, Any]:
-        return {"receipt": receipts.to_json(receipt(size, digests))}
+        return {"receipt": receipts.to_json(receipt(size, "")) | {"digests": digests}}
 
     return receipt(*Store(url).write_shard(action_key, contents, attributes))

@@ -1,6 +1,8 @@
 """A dataset of shards a few bytes long, with all that published ones have, for tests of what looks after it."""
 
+import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from tiny_skeleton import tiny_skeleton
@@ -15,8 +17,14 @@ MODEL = b"<OpenSimDocument/>"
 SKELETON = tiny_skeleton()
 
 
-def shard(url: str, number: int, version: int = 1, model: bytes = MODEL) -> ShardReceipt:
-    """Writes a shard of three objects, the root last, and returns its receipt."""
+def shard(
+    url: str,
+    number: int,
+    version: int = 1,
+    model: bytes = MODEL,
+    forged: Mapping[str, str] | None = None,
+) -> ShardReceipt:
+    """Writes a shard of three objects, the root last, which lists those `forged`, too; returns its receipt."""
     inputs: dict[str, Any] = {
         "stages": {"pose": version},
         "files": {"model": files.digest(model)},
@@ -34,20 +42,20 @@ def shard(url: str, number: int, version: int = 1, model: bytes = MODEL) -> Shar
         key=key,
         rows=2,
         bytes=sum(map(len, data.values())),
-        digests={path: files.digest(content) for path, content in data.items()},
+        root="",
         statistics=Statistics(),
         quarantine=(),
         skeleton=SKELETON.fingerprint,
         inputs=inputs,
     )
     tables = {"model": store.put_model(model)}
-    attributes = {"receipt": receipts.to_json(receipt), "tables": tables}
+    listed = {path: files.digest(content) for path, content in data.items()} | dict(forged or {})
+    attributes = {"receipt": receipts.to_json(receipt) | {"digests": listed}, "tables": tables}
     root = json.dumps({"attributes": {"kineforge": attributes}}, sort_keys=True).encode()
     for path, content in data.items():
         store.put_bytes(f"shards/{action_key}/{path}", content)
     store.put_bytes(f"shards/{action_key}/zarr.json", root)
-    digests = receipt.digests | {"zarr.json": files.digest(root)}
-    return ShardReceipt(**{**receipt.__dict__, "digests": digests})
+    return dataclasses.replace(receipt, root=files.digest(root))
 
 
 def publish(

@@ -1,6 +1,6 @@
 """What a stream reads: the shards of one split of one or several datasets."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -16,11 +16,11 @@ class Reader(Protocol):
     """The part of `schemas.store.Store` that a stream needs."""
 
     def read_arrays(
-        self, action_key: str, names: Sequence[str], digests: Mapping[str, str] | None = None
+        self, action_key: str, names: Sequence[str], root: str | None = None
     ) -> dict[str, NDArray[Any]]:
         """Reads whole arrays of a shard; "image" is the flat JPEG bytes, "image_offset" their bounds.
 
-        Objects that are not what `digests` says are refused.
+        With the sha256 of its root metadata, other bytes than were written are refused.
         """
         ...
 
@@ -39,8 +39,8 @@ class Shard:
     """Which of the corpus' datasets it belongs to."""
     origin: str = ""
     """`URL@commit`, for people."""
-    digests: Mapping[str, str] | None = None
-    """sha256 of its objects by path; None reads without a check."""
+    root: str | None = None
+    """sha256 of its root metadata; None reads without a check."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +112,7 @@ def _shards_of(dataset: manifest.Dataset, split: str, number: int) -> list[Shard
             photos=r.key.source == "coco",
             dataset=number,
             origin=f"{dataset.url}@{dataset.number}",
-            digests=r.digests,
+            root=r.root,
         )
         for r in sorted(dataset.shards, key=lambda r: r.action_key)
         if r.key.split == split and r.rows

@@ -101,7 +101,7 @@ def read_shard(shard: Shard, names: Sequence[str]) -> dict[str, NDArray[Any]]:
     """
     where = f"shard {shard.action_key}{f' of {shard.origin}' if shard.origin else ''}"
     try:
-        arrays = shard.store.read_arrays(shard.action_key, names, shard.digests)
+        arrays = shard.store.read_arrays(shard.action_key, names, shard.root)
     except FileNotFoundError as error:
         raise InputError(
             where,

@@ -2,8 +2,9 @@
 
 import functools
 import logging
+import re
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ STAGES = {
     "render": 2,
     "annotate": 2,
     "coco": 2,
-    "shard": 2,
+    "shard": 3,
 }
 """Raise a stage's number when its output changes; every shard that depends on it is then rebuilt."""
 _SYNTH_STAGES = ("pose", "body", "wardrobe", "scene", "render", "annotate", "shard")
@@ -161,7 +162,8 @@ def _refuse_others(job: Job, recipe: Recipe, loaded: dict[str, Any]) -> None:
     """Refuses to write under a name that stands for other inputs than those that were loaded."""
     if action_key_of(job.key, loaded) == job.action_key:
         return
-    names = [line.partition(":")[0] for line in changed_inputs(job.inputs, loaded)]
+    lines = changed_inputs(job.inputs, loaded)
+    names = dict.fromkeys(".".join(re.split("[.:]", line, maxsplit=2)[:2]) for line in lines)
     if isinstance(recipe, SynthRecipe):
         lot = recipe.motions[job.key.lot]
         scene = recipe.scene
@@ -191,13 +193,13 @@ def write(
     The stored receipt leaves out the split: a shard keeps its bytes and its name when its split changes.
     """
 
-    def receipt_of(size: int, digests: dict[str, str]) -> ShardReceipt:
+    def receipt_of(size: int, root: str) -> ShardReceipt:
         return ShardReceipt(
             action_key=action_key,
             key=key,
             rows=len(contents.images),
             bytes=size,
-            digests=digests,
+            root=root,
             statistics=statistics,
             quarantine=contents.quarantine,
             skeleton=contents.skeleton,
@@ -205,9 +207,9 @@ def write(
         )
 
     def attributes(size: int, digests: dict[str, str]) -> dict[str, Any]:
-        receipt = receipts.to_json(receipt_of(size, digests))
-        del receipt["key"]["split"]
-        return {"receipt": receipt, "tables": contents.tables}
+        receipt = receipts.to_json(receipt_of(size, ""))
+        del receipt["key"]["split"], receipt["root"]
+        return {"receipt": receipt | {"digests": digests}, "tables": contents.tables}
 
     return receipt_of(*store.write_shard(action_key, contents, attributes))
 
@@ -222,20 +224,17 @@ def recall(job: Job) -> ShardReceipt | None:
     """
     store, where = Store(job.url), f"{job.url}/shards/{job.action_key}"
     try:
-        attributes = store.read_attributes(job.action_key)
+        attributes, root = store.read_root(job.action_key)
     except (FileNotFoundError, CutShort):
         return None
     try:
-        stored = attributes["receipt"]
-        receipt = receipts.from_json(stored | {"key": stored["key"] | {"split": job.key.split}})
+        receipt = receipts.from_shard(attributes, job.key.split, root)
     except (KeyError, TypeError, ValueError) as error:
         why = f"carries no readable receipt ({error!r})"
         raise InputError(where, why, "Delete it and build again") from error
     if (receipt.key, receipt.action_key) != (job.key, job.action_key):
         raise InputError(where, "is another shard than its name says", "Delete it and build again")
-    return replace(
-        receipt, digests=receipt.digests | {"zarr.json": store.root_digest(job.action_key)}
-    )
+    return receipt
 
 
 @functools.lru_cache(maxsize=4)
