@@ -27,6 +27,7 @@ def _truth(count: int) -> dict[str, np.ndarray]:
         "markers": rng.normal(size=(count, sizes.m, 3)),
         "joints_px": rng.uniform(0, 64, (count, sizes.j, 2)),
         "place": rng.normal(size=(count, 3)),
+        "q_known": np.ones((count, sizes.c)),
     }
 
 
@@ -88,6 +89,23 @@ def test_roots_own_joint_does_not_dilute_the_mean() -> None:
     others = [j for j in range(len(SPEC.joints)) if j != root]
     said["joints"][:, others] += np.array([0.0, 0.01, 0.0])
     assert _measured(said, truth)["mpjpe_mm"] == pytest.approx(10.0)
+
+
+def test_angles_that_the_labels_do_not_know_count_nowhere() -> None:
+    truth, said = _truth(6), _truth(6)
+    knee = SPEC.coordinate_names.index("knee_angle_l")
+    said["q"][:, knee] += np.radians(9.0)
+    said["q"][3:, knee] = 77.0
+    mean = metrics3d.mean_pose(metrics3d.summarise(truth))["q"]
+    truth["q"][3:, knee], truth["q_known"][3:, knee] = -5.0, 0.0
+    result = _measured(said, truth)
+    assert result["angle_deg/knee_angle_l"] == pytest.approx(9)
+    assert result["angle_deg"] == pytest.approx(3 * 9 / (6 * 9 - 3))
+    known = metrics3d.mean_pose(metrics3d.summarise(truth))["q"]
+    assert known[knee] == pytest.approx(truth["q"][:3, knee].mean())
+    np.testing.assert_allclose(np.delete(known, knee), np.delete(mean, knee))
+    truth["q_known"][:, knee] = 0.0
+    assert "angle_deg/knee_angle_l" not in _measured(said, truth)
 
 
 def test_coupled_locked_and_root_coordinates_are_not_scored() -> None:

@@ -135,7 +135,7 @@ class D3keTask:
         return metrics3d.errors(
             self.readout,
             {name: _numpy(prediction[name][keep]) for name in names},
-            {name: _numpy(prepared[name][keep]) for name in names},
+            {name: _numpy(prepared[name][keep]) for name in (*names, "q_known")},
         )
 
     def finalise(self, tally: Tally) -> dict[str, float]:
@@ -145,7 +145,8 @@ class D3keTask:
     def summarise(self, prepared: Prepared) -> Tally:
         """Sums up the train split's labels."""
         keep = prepared["labelled"]
-        return metrics3d.summarise({n: _numpy(prepared[n][keep]) for n in metrics3d.MEAN_OF})
+        names = (*metrics3d.MEAN_OF, "q_known")
+        return metrics3d.summarise({name: _numpy(prepared[name][keep]) for name in names})
 
     def baselines(self, summary: Tally) -> dict[str, Baseline]:
         """Makes the mean pose, which says the same of everybody."""

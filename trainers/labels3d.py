@@ -103,9 +103,9 @@ def make_labels(
         side: of the net's picture, pixels.
 
     Returns:
-        "labelled" (n) bool, and in float64 "q", "angles", "angles_known" (1 or 0), "scale", "R_cam_from_root",
-        root-relative "joints" and "markers", "root_cam", "place", "joints_px". Rows that are not labelled hold zeros:
-        a NaN that is masked after the fact still poisons every gradient.
+        "labelled" (n) bool, and in float64 "q", "q_known" (1 or 0), "angles", "angles_known", "scale",
+        "R_cam_from_root", root-relative "joints" and "markers", "root_cam", "place", "joints_px". Rows that are not
+        labelled hold zeros: a NaN that is masked after the fact still poisons every gradient.
 
     Raises:
         InputError: the arrays were written for another skeleton.
@@ -122,6 +122,7 @@ def make_labels(
         "q": values["q"],
         "angles": values["q"][:, torch.from_numpy(readout.coordinates)],
         "angles_known": values["q_mask"][:, torch.from_numpy(readout.coordinates)],
+        "q_known": values["q_mask"],
         "scale": values["scale"],
         "R_cam_from_root": R_roll @ T_root[:, :3, :3],
         "joints": (values["joints_cam"] - root[:, None]) @ R_roll.transpose(1, 2),
