@@ -41,6 +41,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--verbose", action="store_true", help="log every shard")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_making(commands)
+    _add_reading(commands)
+    upkeep.add(commands)
+    return parser
+
+
+def _add_making(commands: Any) -> None:
     for name, run, text in (
         ("plan", _plan, "say what a build would do"),
         ("build", _build, "make what is missing and publish the dataset"),
@@ -77,6 +84,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--recipe", help="also say what a build of this recipe would still make")
     _add_words(command)
     command.set_defaults(run=_status)
+
+
+def _add_reading(commands: Any) -> None:
     command = commands.add_parser("info", help="say what a dataset holds")
     command.add_argument("url")
     command.add_argument("--json", action="store_true")
@@ -103,8 +113,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--video", metavar="DIR", help="one .mp4 per clip")
     command.set_defaults(run=_export)
-    upkeep.add(commands)
-    return parser
 
 
 def _add_words(command: argparse.ArgumentParser) -> None:
