@@ -1,13 +1,15 @@
 """The order of samples: a pure function of (identity, seed, position), the same for any number of ranks and threads.
 
 N samples in all, B per global batch, C lanes. In each round over a source its shards are shuffled and laid end to
-end; C lanes cut this sequence into equal spans, so a lane reads whole shards one after the other and few shards serve
-two lanes. Within a lane, windows of a bounded number of samples are shuffled, each by a generator of its own, so any
-place is reached without what comes before it; windows of different lanes end at different steps, as the shards of the
-next are read then. Dealing one sample from each lane in turn gives the round.
+end; C lanes cut this sequence into spans, so a lane reads whole shards one after the other. Every second lane runs
+backwards: two lanes then meet at the shard that serves both, and need it at the same time. Within a lane, windows of a
+bounded number of samples are shuffled, each by a generator of its own, so any place is reached without what comes
+before it; windows of different lanes end at different steps, as the shards of the next are read then. The round is
+dealt in cycles: position j of K belongs to the last lane l with lK/C <= j, and a lane's span is as long as its share.
 
-Step t of epoch e takes places eN + tB … of the mixture, sorted by lane, so that each of W ranks, which takes positions
-[rB/W, (r+1)B/W), needs only its own lanes' shards. The places of a mixture are dealt to its sources in a fixed pattern
+Step t of epoch e takes places eN + tB … of the mixture, sorted by lane; rank r of W takes positions
+[rB/W, (r+1)B/W). With one source K is B: where W divides C, ranks and lanes then meet at the same positions, and no two
+ranks share a lane; else two neighbours share one. The places of a mixture are dealt to its sources in a fixed pattern
 of `PERIOD` places (smooth weighted round robin), so shares are exact in each period and within a place or two between.
 A source begins its next round where one ends; where there is one source only, rounds are epochs.
 """
@@ -24,7 +26,7 @@ from schemas.shards import generator
 
 Rows = NDArray[np.int64]
 Last = Literal["drop", "keep", "pad"]
-VERSION = 1
+VERSION = 2
 """Raised when the same arguments give another order: positions of older runs then mean nothing."""
 PERIOD = 10_000
 """Weights are whole multiples of 1 / PERIOD."""
@@ -40,6 +42,8 @@ class Source:
     """Names the data; other data have another order."""
     seed: int
     lanes: int
+    cycle: int
+    """K, the places among which every lane has its share; at least one for each."""
     window: int
     """Samples of one lane that are shuffled together; 0 keeps the stored order."""
 
@@ -54,16 +58,32 @@ class Source:
         return np.asarray(np.cumsum(counts) - counts)
 
     @cached_property
+    def _edges(self) -> Rows:
+        """Returns (C + 1,): the first position of each lane in a cycle, and K."""
+        return np.arange(self.lanes + 1) * self.cycle // self.lanes
+
+    @cached_property
     def _lane_starts(self) -> Rows:
-        sizes = np.full(self.lanes, self.rows // self.lanes)
-        sizes[: self.rows % self.lanes] += 1
-        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        whole, rest = divmod(self.rows, self.cycle)
+        return np.asarray(whole * self._edges + np.minimum(self._edges, rest))
+
+    def open_rows(self, steps: int) -> int:
+        """Returns how many rows the shards have at most from which all lanes take so many steps, one cycle each.
+
+        Until a window is shown each of its shards may be asked for.
+        """
+        places = steps * int(np.diff(self._edges).max())
+        if self.window:
+            places = (1 + -(-places // self.window)) * self.window
+        return min(self.rows, self.lanes * (places + 2 * max(self.shard_rows)))
 
     def take(self, first: int, count: int) -> tuple[Rows, Rows]:
         """Returns row numbers (count,) and lanes (count,) of the places first … first + count - 1 of all rounds."""
         places = np.arange(first, first + count)
         rounds, places = np.divmod(places, self.rows)
-        lanes, inside = places % self.lanes, places // self.lanes
+        cycles, positions = np.divmod(places, self.cycle)
+        lanes = np.searchsorted(self._edges, positions, side="right") - 1
+        inside = cycles * np.diff(self._edges)[lanes] + positions - self._edges[lanes]
         rows = np.empty(count, np.int64)
         windows = self._windows_of(lanes, inside)
         for number in np.unique(rounds):
@@ -114,7 +134,8 @@ class Source:
             first = max(0, which * self.window - early)
             stop = min(end - start, (which + 1) * self.window - early)
             rng = generator(self.seed, "window", self.identity, number, lane, which)
-            return first, np.asarray(start + first + rng.permutation(stop - first))
+            inside = first + rng.permutation(stop - first)
+            return first, np.asarray(end - 1 - inside if lane % 2 else start + inside)
 
         return window
 
