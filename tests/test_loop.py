@@ -211,7 +211,7 @@ def _normalised(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return x.grad, torch.cat([norm.running_mean, norm.running_var])  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize("world", [2])
+@pytest.mark.parametrize("world", [2, 4])
 def test_processes_together_train_as_one(world: int, tmp_path: Path) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
@@ -227,7 +227,7 @@ def test_processes_together_train_as_one(world: int, tmp_path: Path) -> None:
         p.join(120)
         assert p.exitcode == 0
     told = json.loads((tmp_path / "told.json").read_text())
-    # The batch of 5 falls into 2 + 3: gradients, and batch normalisation, are those of the whole.
+    # The batch of 5 falls into 2 + 3, or 1 + 1 + 1 + 2: gradients, and batch normalisation, are those of the whole.
     assert told["losses"] == pytest.approx(losses(alone), rel=1e-9)
     ours = alone.validations[-1]["metrics"]
     theirs = told["validations"][-1]["metrics"]

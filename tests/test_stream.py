@@ -215,6 +215,17 @@ def test_a_mixture_keeps_its_shares_at_every_step(
     assert places == 3 * sum(sizes)
 
 
+@pytest.mark.parametrize("weights", [(1.0, 2.0), (1.0, 1.0, 1.0), (0.3, 0.7), (7.0, 11.0, 13.0)])
+def test_shares_of_long_epochs_are_exact_to_a_sample(weights: tuple[float, ...]) -> None:
+    """Rounded to ten thousandths, a third of ten million samples would miss 333."""
+    sources = tuple(one_source(identity=str(i)) for i in range(len(weights)))
+    mixture = order.Order(sources=sources, weights=weights, batch=64, last="drop")
+    for places in (1, 999, 10**7, 10**7 + 5):
+        wanted = places * np.array(weights) / sum(weights)
+        assert np.abs(mixture.counts(places) - wanted).max() <= 1
+        assert mixture.counts(places).sum() == places
+
+
 def test_a_mixture_of_datasets_is_the_same_for_any_number_of_ranks_and_repeats_the_small_one() -> (
     None
 ):

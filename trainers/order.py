@@ -10,12 +10,14 @@ dealt in cycles: position j of K belongs to the last lane l with lK/C <= j, and 
 Step t of epoch e takes places eN + tB … of the mixture, sorted by lane; rank r of W takes positions
 [rB/W, (r+1)B/W). With one source K is B: where W divides C, ranks and lanes then meet at the same positions, and no two
 ranks share a lane; else two neighbours share one. The places of a mixture are dealt to its sources in a fixed pattern
-of `PERIOD` places (smooth weighted round robin), so shares are exact in each period and within a place or two between.
+of at most `PERIOD` places (smooth weighted round robin): shares are exact in each, within a place or two between.
 A source begins its next round where one ends; where there is one source only, rounds are epochs.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import Literal
 
@@ -29,7 +31,7 @@ Last = Literal["drop", "keep", "pad"]
 VERSION = 2
 """Raised when the same arguments give another order: positions of older runs then mean nothing."""
 PERIOD = 10_000
-"""Weights are whole multiples of 1 / PERIOD."""
+"""Weights that are no whole parts of a shorter period are rounded to whole multiples of 1 / PERIOD."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,19 +179,20 @@ class Order:
 
     def counts(self, places: int) -> Rows:
         """Returns how many of the first `places` places of the mixture belong to each source."""
-        periods, rest = divmod(places, PERIOD)
+        periods, rest = divmod(places, len(self._dealt) - 1)
         return np.asarray(periods * self._dealt[-1] + self._dealt[rest])
 
     @cached_property
     def _dealt(self) -> Rows:
-        """Returns (PERIOD + 1, s): how many of the first n places of a period belong to each source."""
+        """Returns (period + 1, s): how many of the first n places of a period belong to each source."""
         parts = _parts(self.weights)
-        dealt = np.zeros((PERIOD + 1, len(parts)), np.int64)
+        period = int(parts.sum())
+        dealt = np.zeros((period + 1, len(parts)), np.int64)
         owed = np.zeros(len(parts), np.int64)
-        for place in range(PERIOD):
+        for place in range(period):
             owed += parts
             chosen = int(np.argmax(owed))
-            owed[chosen] -= PERIOD
+            owed[chosen] -= period
             dealt[place + 1] = dealt[place]
             dealt[place + 1, chosen] += 1
         return dealt
@@ -210,10 +213,18 @@ class Order:
 
 
 def _parts(weights: tuple[float, ...]) -> Rows:
-    """Returns whole numbers in the weights' proportion that add up to `PERIOD`, by largest remainders."""
-    shares = PERIOD * np.asarray(weights, np.float64) / sum(weights)
-    parts = np.floor(shares).astype(np.int64)
-    parts[np.argsort(parts - shares, kind="stable")[: PERIOD - parts.sum()]] += 1
+    """Returns whole numbers in the weights' proportion; where those add up to more than `PERIOD`, the nearest that do.
+
+    By largest remainders then.
+    """
+    exact = [Fraction(repr(float(weight))) for weight in weights]
+    shares = [weight / sum(exact) for weight in exact]
+    period = math.lcm(*(share.denominator for share in shares))
+    if period <= PERIOD:
+        return np.array([int(share * period) for share in shares], np.int64)
+    wanted = PERIOD * np.array(shares, np.float64)
+    parts = np.floor(wanted).astype(np.int64)
+    parts[np.argsort(parts - wanted, kind="stable")[: PERIOD - parts.sum()]] += 1
     return parts
 
 
