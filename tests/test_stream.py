@@ -336,6 +336,12 @@ def test_a_short_epoch_is_one_short_step() -> None:
     assert of_one(one_source((16,)), 8, "pad").steps == 2
 
 
+@pytest.mark.parametrize(("epoch", "step"), [(0, 5), (0, -1), (-1, 0)])
+def test_an_epoch_has_no_step_beyond_its_last(epoch: int, step: int) -> None:
+    with pytest.raises(ValueError, match=f"step {step} of epoch {epoch}, which has 5 steps"):
+        stream(corpus(ROWS)).sequence.batch_rows(epoch, step)
+
+
 def test_a_vanished_shard_is_named() -> None:
     data = corpus(ROWS)
     reader = data.shards[2].store

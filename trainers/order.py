@@ -198,7 +198,13 @@ class Order:
         return dealt
 
     def batch_rows(self, epoch: int, step: int) -> Rows:
-        """Returns the row numbers of a global batch, sorted by lane; rows count through the sources in order."""
+        """Returns the row numbers of a global batch, sorted by lane; rows count through the sources in order.
+
+        Raises:
+            ValueError: the epoch has no such step.
+        """
+        if not (epoch >= 0 and 0 <= step < self.steps):
+            raise ValueError(f"step {step} of epoch {epoch}, which has {self.steps} steps")
         first = epoch * self.rows + step * self.batch
         before, after = self.counts(first), self.counts(first + self.size(step))
         rows, lanes, start = [], [], 0
