@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_crops import corpus
+from tiny_crops import MemoryReader, corpus
 from torch import distributed
 
 from schemas.errors import InputError
 from schemas.training import FitRecipe, Optimiser, Pose2d
-from trainers import checkpoint, loop, parallel
+from trainers import checkpoint, evaluate, loop, parallel
 from trainers.loop import Event, History
 from trainers.pose2d import Pose2dTask
 from trainers.task import Batch, Prepared
@@ -209,6 +209,24 @@ def _normalised(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     (norm(x) ** 3).sum().backward()
     assert x.grad is not None
     return x.grad, torch.cat([norm.running_mean, norm.running_var])  # type: ignore[list-item]
+
+
+@pytest.mark.parametrize("world", [1, 3])
+def test_ranks_together_read_a_split_once_to_measure_on_it(
+    world: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    r, data = recipe(), corpus([4] * 12, px=32)
+    task = make_task(r, None)
+    net = task.make_net()
+    monkeypatch.setattr(parallel, "world", lambda: world)
+    monkeypatch.setattr(parallel, "gather", lambda value: [value])
+    for rank in range(world):
+        monkeypatch.setattr(parallel, "rank", lambda rank=rank: rank)
+        evaluate.measure(task, net, data, r, CPU, {})
+    reader = data.shards[0].store
+    assert isinstance(reader, MemoryReader)
+    # Two ranks may meet within a shard.
+    assert len(data.shards) <= len(reader.reads) <= len(data.shards) + world - 1
 
 
 @pytest.mark.parametrize("world", [2, 4])
