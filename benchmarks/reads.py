@@ -1,6 +1,7 @@
 """Measures what the ranks of one epoch read together, over the bytes of the dataset.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.reads [--samples 131072] [--batch 64] [--lanes 24] [--worlds 1,2,3,…]
+    OMP_NUM_THREADS=1 python -m benchmarks.reads [--samples 131072] [--batch 64] [--lanes 24] [--mix 1]
+        [--worlds 1,2,3,…]
 
 Every rank streams the whole epoch with a shelf of its own, cold, that keeps no more than the open windows need. The
 shards lie in memory, behind a reader that counts, and hold one small picture over and over. Each epoch is proved to
@@ -54,21 +55,31 @@ class Counted:
         }
 
 
-def measure(samples: int, batch: int, lanes: int, world: int) -> float:
-    """Returns the bytes that all ranks read over those of the dataset."""
-    reader = Counted(samples)
-    size = len(reader.jpeg)
+def make_corpus(reader: Counted, mix: tuple[float, ...]) -> Corpus:
+    """Returns all samples as one dataset, or as a mixture of one for each weight, sized in those proportions."""
+    count = -(-reader.samples // ROWS)
+    edges = np.cumsum(mix[:-1]) / sum(mix) * count
     shards = tuple(
         Shard(
             store=reader,
             action_key=str(i),
             rows=reader.rows(i),
-            bytes=reader.rows(i) * size,
+            bytes=reader.rows(i) * len(reader.jpeg),
             photos=False,
+            dataset=int(np.searchsorted(edges, i, side="right")),
         )
-        for i in range(-(-samples // ROWS))
+        for i in range(count)
     )
-    corpus = Corpus(dataset_ids=("reads",), split="train", shards=shards)
+    names = tuple(f"reads-{i}" for i in range(len(mix)))
+    return Corpus(
+        dataset_ids=names, split="train", shards=shards, weights=mix if len(mix) > 1 else None
+    )
+
+
+def measure(samples: int, batch: int, lanes: int, mix: tuple[float, ...], world: int) -> float:
+    """Returns the bytes that all ranks read over those of the dataset."""
+    reader = Counted(samples)
+    corpus = make_corpus(reader, mix)
     seen = np.zeros(samples, np.int64)
     for rank in range(world):
         stream = SampleStream(
@@ -83,9 +94,10 @@ def measure(samples: int, batch: int, lanes: int, world: int) -> float:
             0, lambda b: np.asarray(b.arrays["sample_id"]), rank=rank, world=world
         ):
             seen[ids] += 1
-    if (seen != 1).any():
+    # A mixture's epoch may end within a round of one source, after more than a round of another.
+    if seen.sum() != samples or (len(mix) == 1 and (seen != 1).any()):
         raise RuntimeError("not every sample was shown once")
-    return reader.bytes / (samples * size)
+    return reader.bytes / (samples * len(reader.jpeg))
 
 
 def main() -> None:
@@ -96,11 +108,14 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=131_072)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lanes", type=int, default=24)
+    parser.add_argument("--mix", default="1", help="weights of datasets, as 3,1")
     parser.add_argument("--worlds", default=WORLDS, help="numbers of ranks")
     options = parser.parse_args()
+    mix = tuple(map(float, options.mix.split(",")))
     found = {}
     for world in map(int, options.worlds.split(",")):
-        found[world] = round(measure(options.samples, options.batch, options.lanes, world), 3)
+        ratio = measure(options.samples, options.batch, options.lanes, mix, world)
+        found[world] = round(ratio, 3)
         print(f"{world} ranks: {found[world]}", flush=True)
     print(json.dumps(found))
 
