@@ -1,6 +1,6 @@
 """Measures what the ranks of one epoch read together, over the bytes of the dataset.
 
-    OMP_NUM_THREADS=1 python -m benchmarks.reads [--samples 131072] [--batch 64] [--lanes 24] [--mix 1]
+    OMP_NUM_THREADS=1 python -m benchmarks.reads [--samples 130000] [--batch 64] [--lanes 24] [--mix 1]
         [--worlds 1,2,3,…]
 
 Every rank streams the whole epoch with a shelf of its own, cold, that keeps no more than the open windows need. The
@@ -105,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--samples", type=int, default=131_072)
+    parser.add_argument("--samples", type=int, default=130_000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lanes", type=int, default=24)
     parser.add_argument("--mix", default="1", help="weights of datasets, as 3,1")
