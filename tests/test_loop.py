@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from tiny_crops import corpus
+from tiny_crops import MemoryReader, corpus
 from torch import distributed
 
 from schemas.errors import InputError
 from schemas.training import FitRecipe, Optimiser, Pose2d
-from trainers import checkpoint, loop, parallel
+from trainers import checkpoint, evaluate, loop, parallel
 from trainers.loop import Event, History
 from trainers.pose2d import Pose2dTask
 from trainers.task import Batch, Prepared
@@ -211,7 +211,25 @@ def _normalised(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return x.grad, torch.cat([norm.running_mean, norm.running_var])  # type: ignore[list-item]
 
 
-@pytest.mark.parametrize("world", [2])
+@pytest.mark.parametrize("world", [1, 3])
+def test_ranks_together_read_a_split_once_to_measure_on_it(
+    world: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    r, data = recipe(), corpus([4] * 12, px=32)
+    task = make_task(r, None)
+    net = task.make_net()
+    monkeypatch.setattr(parallel, "world", lambda: world)
+    monkeypatch.setattr(parallel, "gather", lambda value: [value])
+    for rank in range(world):
+        monkeypatch.setattr(parallel, "rank", lambda rank=rank: rank)
+        evaluate.measure(task, net, data, r, CPU, {})
+    reader = data.shards[0].store
+    assert isinstance(reader, MemoryReader)
+    # Two ranks may meet within a shard.
+    assert len(data.shards) <= len(reader.reads) <= len(data.shards) + world - 1
+
+
+@pytest.mark.parametrize("world", [2, 4])
 def test_processes_together_train_as_one(world: int, tmp_path: Path) -> None:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
@@ -227,7 +245,7 @@ def test_processes_together_train_as_one(world: int, tmp_path: Path) -> None:
         p.join(120)
         assert p.exitcode == 0
     told = json.loads((tmp_path / "told.json").read_text())
-    # The batch of 5 falls into 2 + 3: gradients, and batch normalisation, are those of the whole.
+    # The batch of 5 falls into 2 + 3, or 1 + 1 + 1 + 2: gradients, and batch normalisation, are those of the whole.
     assert told["losses"] == pytest.approx(losses(alone), rel=1e-9)
     ours = alone.validations[-1]["metrics"]
     theirs = told["validations"][-1]["metrics"]

@@ -63,8 +63,10 @@ def test_evaluation_prints_it_beside_the_net_and_the_mean_pose(
     batch: Batch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Stream:
+        steps = 1
+
         def batches(
-            self, _epoch: int, finish: Callable[[Batch], Any], **_ranks: int
+            self, _epoch: int, finish: Callable[[Batch], Any], **_steps: int
         ) -> Iterator[tuple[int, Any]]:
             yield 12, finish(batch)
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tiny_crops import MemoryReader, corpus, publish
 from wrapped_objects import wrap
 
@@ -97,7 +98,7 @@ def test_threads_and_cache_do_not_change_the_order(threads: int) -> None:
 def one_source(
     rows: Sequence[int] = ROWS, *, lanes: int = 3, window: int = 4, **other: Any
 ) -> order.Source:
-    named = {"identity": "a", "seed": 0} | other
+    named = {"identity": "a", "seed": 0, "cycle": lanes} | other
     return order.Source(shard_rows=tuple(rows), lanes=lanes, window=window, **named)
 
 
@@ -121,13 +122,15 @@ def test_other_data_another_seed_or_round_give_another_order() -> None:
 @given(
     rows=st.lists(st.integers(1, 40), min_size=1, max_size=12),
     lanes=st.integers(1, 30),
+    more=st.integers(0, 40),
     window=st.integers(0, 60),
     cuts=st.lists(st.integers(0, 1000), max_size=6),
 )
 def test_any_place_is_reached_without_those_before_it(
-    rows: list[int], lanes: int, window: int, cuts: list[int]
+    rows: list[int], lanes: int, more: int, window: int, cuts: list[int]
 ) -> None:
-    source, again = (one_source(rows, lanes=lanes, window=window) for _ in range(2))
+    cycle = lanes + more
+    source, again = (one_source(rows, lanes=lanes, cycle=cycle, window=window) for _ in range(2))
     whole = source.take(0, 3 * source.rows)[0].tolist()
     edges = sorted({0, 3 * source.rows, *(cut % (3 * source.rows) for cut in cuts)})
     parts = [again.take(a, b - a)[0].tolist() for a, b in reversed(list(pairwise(edges)))]
@@ -148,7 +151,8 @@ def test_any_place_is_reached_without_those_before_it(
 def test_steps_and_ranks_partition_the_epoch(
     rows: list[int], batch: int, lanes: int, window: int, world: int, last: order.Last
 ) -> None:
-    found = of_one(one_source(rows, lanes=min(lanes, batch), window=window), batch, last)
+    source = one_source(rows, lanes=min(lanes, batch), cycle=batch, window=window)
+    found = of_one(source, batch, last)
     seen: list[int] = []
     for step in range(found.steps):
         got = found.batch_rows(0, step)
@@ -162,15 +166,21 @@ def test_steps_and_ranks_partition_the_epoch(
     assert len(seen) == (total if last == "keep" or total < batch else total - total % batch)
 
 
-def test_each_lane_gives_its_share_of_every_batch() -> None:
-    source = one_source((500,), lanes=6, window=50)
-    found = of_one(source, 20, "drop")
-    rows, lanes = source.take(0, 500)
-    lane_of = dict(zip(rows.tolist(), lanes.tolist(), strict=True))
-    for step in range(found.steps):
-        shown = [lane_of[row] for row in found.batch_rows(0, step).tolist()]
-        assert shown == sorted(shown)
-        assert set(Counter(shown).values()) <= {3, 4}
+@pytest.mark.parametrize(("lanes", "batch"), [(6, 20), (24, 64), (4, 4), (24, 96)])
+def test_each_lane_has_the_same_positions_of_every_batch(lanes: int, batch: int) -> None:
+    """So ranks whose number divides the lanes' share none, and two neighbours of others share one."""
+    source = one_source((500, 477, 23), lanes=lanes, cycle=batch, window=50)
+    found = of_one(source, batch, "drop")
+    rows, lane = source.take(0, 1000)
+    lane_of = dict(zip(rows.tolist(), lane.tolist(), strict=True))
+    shown = {tuple(lane_of[r] for r in found.batch_rows(0, t).tolist()) for t in range(found.steps)}
+    (first,) = shown
+    assert list(first) == sorted(first)
+    assert set(Counter(first).values()) <= {batch // lanes, -(-batch // lanes)}
+    for world in range(1, lanes + 1):
+        ranks = [{*first[order.share(batch, r, world)]} for r in range(world)]
+        shared = [len(a & b) for a, b in pairwise(ranks)]
+        assert max(shared, default=0) <= (0 if lanes % world == 0 else 1)
 
 
 @settings(max_examples=40, deadline=None)
@@ -203,6 +213,17 @@ def test_a_mixture_keeps_its_shares_at_every_step(
         times = [shown.count(i) for i in range(size)]
         assert max(times) - min(times) <= 1
     assert places == 3 * sum(sizes)
+
+
+@pytest.mark.parametrize("weights", [(1.0, 2.0), (1.0, 1.0, 1.0), (0.3, 0.7), (7.0, 11.0, 13.0)])
+def test_shares_of_long_epochs_are_exact_to_a_sample(weights: tuple[float, ...]) -> None:
+    """Rounded to ten thousandths, a third of ten million samples would miss 333."""
+    sources = tuple(one_source(identity=str(i)) for i in range(len(weights)))
+    mixture = order.Order(sources=sources, weights=weights, batch=64, last="drop")
+    for places in (1, 999, 10**7, 10**7 + 5):
+        wanted = places * np.array(weights) / sum(weights)
+        assert np.abs(mixture.counts(places) - wanted).max() <= 1
+        assert mixture.counts(places).sum() == places
 
 
 def test_a_mixture_of_datasets_is_the_same_for_any_number_of_ranks_and_repeats_the_small_one() -> (
@@ -291,11 +312,34 @@ def test_a_rank_reads_only_its_lanes_shards() -> None:
     assert len(reader.reads) == len(set(reader.reads)) == 6
 
 
+def test_ranks_together_read_little_more_than_the_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a dataset in a store, each rank with a shelf of its own that holds no more than it must."""
+    seen = wrap(monkeypatch, f"memory://{tmp_path.name}")
+    shards = publish(seen.url, {"train": [6] * 80}, px=16).shards
+    data = open_corpus([manifest.open_dataset(seen.url)], "train")
+    for world in (2, 3, 8):
+        seen.calls.clear()
+        for rank in range(world):
+            s = stream(data, batch=20, lanes=8)
+            s._shelf.limit = 0
+            shown(s, epoch=0, rank=rank, world=world)
+        read = sum(path.endswith("/image/c/0") for name, path in seen.calls if name == "get")
+        assert 1 <= read / len(shards) <= (1.1 if 8 % world == 0 else 1.5)
+
+
 def test_a_short_epoch_is_one_short_step() -> None:
     assert of_one(one_source((5,)), 8, "drop").steps == 1
     assert of_one(one_source((17,)), 8, "drop").steps == 2
     assert of_one(one_source((17,)), 8, "keep").steps == 3
     assert of_one(one_source((16,)), 8, "pad").steps == 2
+
+
+@pytest.mark.parametrize(("epoch", "step"), [(0, 5), (0, -1), (-1, 0)])
+def test_an_epoch_has_no_step_beyond_its_last(epoch: int, step: int) -> None:
+    with pytest.raises(ValueError, match=f"step {step} of epoch {epoch}, which has 5 steps"):
+        stream(corpus(ROWS)).sequence.batch_rows(epoch, step)
 
 
 def test_a_vanished_shard_is_named() -> None:
@@ -323,16 +367,17 @@ def test_rows_of_one_photo_share_a_picture_and_frames_do_not() -> None:
     assert len(set(frames.arrays["picture"].tolist())) == 6
 
 
-def test_a_shard_that_is_slow_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shard_that_is_slow_is_asked_for_again_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many batches need it."""
     monkeypatch.setattr(shelf, "_HEDGE_LEAST_SECONDS", 0.05)
     data = corpus(ROWS)
     reader = data.shards[2].store
     assert isinstance(reader, MemoryReader)
-    real, stuck, released = reader.read_arrays, threading.Event(), threading.Event()
+    real, released, asked = reader.read_arrays, threading.Event(), list[str]()
 
     def slow(key: str, names: Sequence[str], root: Any = None) -> dict[str, Any]:
-        if key == "02" and not stuck.is_set():
-            stuck.set()
+        asked.append(key)
+        if key == "02" and asked.count(key) == 1:
             released.wait(60)
         return real(key, names, root)
 
@@ -341,18 +386,51 @@ def test_a_shard_that_is_slow_is_asked_for_again(monkeypatch: pytest.MonkeyPatch
         got = [ids(b) for b in shown(stream(data), epoch=0)]
     finally:
         released.set()
-    assert stuck.is_set()
+    assert asked.count("02") == 2
     assert got == [ids(b) for b in shown(stream(corpus(ROWS)), epoch=0)]
 
 
-def test_memory_is_bounded_as_stated() -> None:
-    data = corpus([6] * 60, px=16)
+def test_a_failure_counts_when_no_other_reader_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelf, "_HEDGE_LEAST_SECONDS", 0.05)
+    asked, second = list[int](), threading.Event()
+
+    def read(number: int) -> NDArray[np.uint8]:
+        asked.append(number)
+        if len(asked) == 1:
+            second.wait(60)
+            raise OSError("the first reader's line is cut")
+        second.set()
+        return np.zeros(3, np.uint8)
+
+    kept = shelf.Shelf(read, [3], least=3, limit=0)
+    assert kept.result(0, kept.get(0)).nbytes == 3
+    assert asked == [0, 0]
+
+
+def test_a_stream_that_failed_can_be_tried_again() -> None:
+    data = corpus(ROWS)
+    reader, s = data.shards[2].store, stream(data)
+    assert isinstance(reader, MemoryReader)
+    held = reader.shards.pop("02")
+    with pytest.raises(InputError, match="vanished"):
+        shown(s, epoch=0)
+    reader.shards["02"] = held
+    assert len(shown(s, epoch=0)) == s.steps
+
+
+@pytest.mark.parametrize("rows", [[6] * 90, [6, 6, 6, 1] * 30])
+def test_memory_is_bounded_as_stated(rows: list[int]) -> None:
+    """Also by a few small shards, of which a window touches many."""
+    data = corpus(rows, px=16)
     s = stream(data, batch=6, cache_mb=1)
     tight = dataclasses.replace(s, options=s.options.model_copy(update={"cache_mb": 0}))
     held: list[int] = []
-    for _ in tight.batches(0, lambda b: held.append(tight._shelf._bytes)):
+    for _ in tight.batches(0, lambda b: held.append(sum(rows[n] for n in tight._shelf._held))):
         pass
-    assert max(held) <= tight.window_bytes < sum(shard.bytes for shard in data.shards) / 2
+    per_row = max(shard.bytes / shard.rows for shard in data.shards)
+    assert max(held) * per_row <= tight.window_bytes + 6 * per_row
+    assert tight.window_bytes < sum(shard.bytes for shard in data.shards) / 3
+    assert sorted(data.shards[0].store.reads) == sorted(s.action_key for s in data.shards)
 
 
 def damaged(url: str, path: str) -> None:

@@ -1,6 +1,8 @@
 """Windows hold frames of one clip only, every frame is a centre once, and the order is the same whatever reads it."""
 
 import dataclasses
+import threading
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +14,7 @@ from tiny_crops import MemoryReader
 from schemas import layout
 from schemas.errors import InputError
 from schemas.training import Streaming
+from trainers import shelf
 from trainers.corpus import Corpus, Shard
 from trainers.windows import Windows, WindowStream, clips
 
@@ -126,7 +129,29 @@ def test_a_shelf_too_small_for_the_epoch_changes_nothing() -> None:
     small._shelf.least, small._shelf.limit = 1, -1
     got = [w.arrays["q"].tolist() for w in shown(small)]
     assert got == [w.arrays["q"].tolist() for w in shown(stream())]
-    assert len(small._shelf.held) == 1
+    assert len(small._shelf._held) == 1
+
+
+def test_a_shard_that_is_slow_is_asked_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shelf, "_HEDGE_LEAST_SECONDS", 0.05)
+    s, asked, released = stream(), list[str](), threading.Event()
+    reader = s.corpus.shards[1].store
+    assert isinstance(reader, MemoryReader)
+    real = reader.read_arrays
+
+    def slow(key: str, names: Sequence[str], digests: Any = None) -> dict[str, Any]:
+        asked.append(key)
+        if key == "1" and asked.count(key) == 1:
+            released.wait(60)
+        return real(key, names, digests)
+
+    monkeypatch.setattr(reader, "read_arrays", slow)
+    try:
+        got = [w.rows.tolist() for w in shown(s)]
+    finally:
+        released.set()
+    assert got == [w.rows.tolist() for w in shown(stream())]
+    assert sorted(asked) == ["0", "1", "1", "2", "3"]
 
 
 def test_a_refused_frame_a_jump_in_time_and_another_subject_end_a_clip() -> None:

@@ -4,9 +4,8 @@ A thread pool reads whole shards ahead of need; another decodes and prepares bat
 comes out, and in which order, depends on neither.
 """
 
-from collections import deque
+import math
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -19,14 +18,14 @@ from schemas.errors import InputError
 from schemas.shards import generator
 from schemas.training import FitRecipe, Streaming
 from trainers import order
-from trainers.corpus import Corpus
+from trainers.corpus import Corpus, Shard
 from trainers.position import Position
-from trainers.shelf import Loaded, Shelf
+from trainers.shelf import Shelf, read_shard
 from trainers.task import UNIFORMS, Batch, Task
 
 T = TypeVar("T")
 _AHEAD_SAMPLES = 4096
-"""Of the global batches beyond those in flight whose shards are already asked for."""
+"""Of the global batches beyond those in flight whose shards are already asked for; one window of all lanes at most."""
 _MAX_PIXELS = 4096 * 4096
 """Of one stored crop; recipes make at most 2048 x 2048."""
 _ALWAYS = ("sample_id", "group_id")
@@ -62,6 +61,7 @@ class SampleStream:
                 identity=corpus.identity if not corpus.weights else corpus.dataset_ids[i],
                 seed=self.seed,
                 lanes=self._lanes(weight / total),
+                cycle=max(self._lanes(weight / total), round(self.batch * weight / total)),
                 window=self.options.window if self.shuffle else 0,
             )
             for i, weight in enumerate(weights)
@@ -132,40 +132,20 @@ class SampleStream:
         Raises:
             InputError: a shard vanished, or holds other bytes than were written.
         """
-        shelf = self._shelf
         stop = self.steps if last_step is None else min(last_step, self.steps)
-        decoders = ThreadPoolExecutor(self.options.threads, thread_name_prefix="decode")
-        planned: deque[_Share] = deque()
-        flying: deque[tuple[int, Future[T]]] = deque()
-
-        def submit(share: _Share) -> None:
-            requests = {s: shelf.get(s) for s in share.shards}
-
-            def work() -> T:
-                loaded = {s: shelf.result(s, r) for s, r in requests.items()}
-                return finish(self._decode(share, loaded))
-
-            flying.append((share.size, decoders.submit(work)))
-
-        try:
-            for step in range(first_step, stop):
-                planned.append(self._share(epoch, step, rank, world))
-                for s in planned[-1].shards:
-                    shelf.get(s)
-                if len(planned) > self._ahead:
-                    submit(planned.popleft())
-                if len(flying) > self.options.threads:
-                    yield _landed(flying.popleft())
-            while planned or flying:
-                while planned and len(flying) <= self.options.threads:
-                    submit(planned.popleft())
-                yield _landed(flying.popleft())
-        finally:
-            decoders.shutdown(wait=False, cancel_futures=True)
+        shares = (self._share(epoch, step, rank, world) for step in range(first_step, stop))
+        return self._shelf.serve(
+            shares,
+            lambda share, loaded: finish(self._decode(share, loaded)),
+            ahead=self._ahead,
+            threads=self.options.threads,
+        )
 
     @property
     def _ahead(self) -> int:
-        return max(1, _AHEAD_SAMPLES // self.batch)
+        lanes = sum(source.lanes for source in self.sequence.sources)
+        window = lanes * self.options.window if self.shuffle else _AHEAD_SAMPLES
+        return max(1, min(_AHEAD_SAMPLES, window) // self.batch)
 
     def _share(self, epoch: int, step: int, rank: int, world: int) -> "_Share":
         rows = self.sequence.batch_rows(epoch, step)
@@ -186,9 +166,15 @@ class SampleStream:
         )
 
     @cached_property
-    def _shelf(self) -> Shelf:
+    def _shelf(self) -> Shelf["_Loaded"]:
         shards = self.corpus.shards
-        return Shelf(shards, (*_ALWAYS, *self.arrays), max(self.window_bytes, self.cache_bytes))
+        names = tuple(dict.fromkeys((*_ALWAYS, *self.arrays)))
+        return Shelf(
+            lambda number: _read(shards[number], number, names),
+            [s.rows for s in shards],
+            least=self._open_rows,
+            limit=self.cache_bytes,
+        )
 
     @property
     def cache_bytes(self) -> int:
@@ -197,18 +183,21 @@ class SampleStream:
 
     @property
     def window_bytes(self) -> int:
-        """Returns what the open windows of all lanes may hold; it overrides a lower bound.
+        """Returns what the shards of all lanes' open windows hold at most, as stored; it overrides a lower bound.
 
-        A window of w samples touches 1 + ceil(w / shard) shards, and the next is read while it is shown.
+        A lane shows one window while the next is read, which touch two shards beside those that they cover.
         """
-        shards = self.corpus.shards
-        per_lane = 2 + -(-self.options.window // min(s.rows for s in shards))
-        return sum(s.lanes for s in self.sequence.sources) * per_lane * max(s.bytes for s in shards)
+        return math.ceil(self._open_rows * max(s.bytes / s.rows for s in self.corpus.shards))
+
+    @property
+    def _open_rows(self) -> int:
+        steps = self._ahead + self.options.threads + 2
+        return sum(source.open_rows(steps) for source in self.sequence.sources)
 
     def _owners(self, rows: order.Rows) -> NDArray[np.int64]:
         return np.asarray(np.searchsorted(self._starts, rows, side="right") - 1, np.int64)
 
-    def _decode(self, share: "_Share", loaded: Mapping[int, Loaded]) -> Batch:
+    def _decode(self, share: "_Share", loaded: Mapping[int, "_Loaded"]) -> Batch:
         owners = self._owners(share.rows)
         places = share.rows - self._starts[owners]
         pairs = list(zip(owners.tolist(), places.tolist(), strict=True))
@@ -287,10 +276,27 @@ class _Share:
     shards: tuple[int, ...]
 
 
-def _landed(flight: tuple[int, "Future[T]"]) -> tuple[int, T]:
-    size, future = flight
-    return size, future.result()
+@dataclass(frozen=True, kw_only=True)
+class _Loaded:
+    """One shard in memory."""
+
+    jpegs: NDArray[np.uint8]
+    offsets: NDArray[np.uint32]
+    arrays: dict[str, NDArray[Any]]
+
+    @property
+    def nbytes(self) -> int:
+        labels = sum(a.nbytes for a in self.arrays.values())
+        return self.jpegs.nbytes + self.offsets.nbytes + labels
 
 
-def _jpeg(shard: Loaded, place: int) -> NDArray[np.uint8]:
+def _read(shard: Shard, number: int, names: tuple[str, ...]) -> _Loaded:
+    arrays = read_shard(shard, ("image", "image_offset", *names))
+    jpegs, offsets = arrays.pop("image"), arrays.pop("image_offset")
+    own = -1 - (number * 2**32 + np.arange(shard.rows, dtype=np.int64))
+    arrays["picture"] = arrays["group_id"] if shard.photos else own
+    return _Loaded(jpegs=jpegs, offsets=offsets, arrays=arrays)
+
+
+def _jpeg(shard: _Loaded, place: int) -> NDArray[np.uint8]:
     return shard.jpegs[int(shard.offsets[place]) : int(shard.offsets[place + 1])]

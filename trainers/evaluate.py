@@ -11,11 +11,12 @@ from trainers import metrics, parallel
 from trainers.corpus import Corpus
 from trainers.data import stream_of
 from trainers.metrics import Tally
+from trainers.order import share
 from trainers.task import Baseline, Prepared, SecondStep, Task
 
 _SUMMARY_SAMPLES = 4096
 Tick = Callable[[int], None]
-"""Told after each batch how many samples it held."""
+"""Told after each batch of this rank how many samples it held."""
 
 
 def measure(
@@ -28,27 +29,32 @@ def measure(
     tick: Tick | None = None,
     second_steps: Mapping[str, SecondStep] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Returns the metrics of "net", each baseline and each second step over a split, the same on every rank."""
-    stream = stream_of(task, recipe, corpus, last="keep", shuffle=False)
+    """Returns the metrics of "net", each baseline and each second step over a split, the same on every rank.
+
+    Each rank takes whole batches of its own part of the split, so that it reads no other's shards.
+    """
+    rank, world = parallel.rank(), parallel.world()
+    fitting = recipe.model_copy(update={"batch": -(-recipe.batch // world)})
+    stream = stream_of(task, fitting, corpus, last="keep", shuffle=False)
+    part = share(stream.steps, rank, world)
     own: list[Tally] = []
     losses: list[Tally] = []
     further = second_steps or {}
     others: dict[str, list[Tally]] = {name: [] for name in (*baselines, *further)}
     net.eval()
     finish = partial(task.prepare, training=False, device=device)
-    batches = stream.batches(0, finish, rank=parallel.rank(), world=parallel.world())
+    batches = stream.batches(0, finish, first_step=part.start, last_step=part.stop)
     with torch.inference_mode():
         for size, prepared in batches:
-            if len(prepared["image"]):
-                output = task.run(net, prepared)
-                parts = task.loss(output, prepared)
-                losses += [metrics.averaged(k, v.double().cpu().numpy()) for k, v in parts.items()]
-                said = task.predict(output, prepared)
-                own.append(task.measure(said, prepared))
-                for name, predict in baselines.items():
-                    others[name].append(task.measure(predict(prepared), prepared))
-                for name, go_on in further.items():
-                    others[name].append(task.measure(go_on(said, prepared), prepared))
+            output = task.run(net, prepared)
+            parts = task.loss(output, prepared)
+            losses += [metrics.averaged(k, v.double().cpu().numpy()) for k, v in parts.items()]
+            said = task.predict(output, prepared)
+            own.append(task.measure(said, prepared))
+            for name, predict in baselines.items():
+                others[name].append(task.measure(predict(prepared), prepared))
+            for name, go_on in further.items():
+                others[name].append(task.measure(go_on(said, prepared), prepared))
             if tick is not None:
                 tick(size)
     loss = _merge(losses)

@@ -1,19 +1,23 @@
 """The order of samples: a pure function of (identity, seed, position), the same for any number of ranks and threads.
 
 N samples in all, B per global batch, C lanes. In each round over a source its shards are shuffled and laid end to
-end; C lanes cut this sequence into equal spans, so a lane reads whole shards one after the other and few shards serve
-two lanes. Within a lane, windows of a bounded number of samples are shuffled, each by a generator of its own, so any
-place is reached without what comes before it; windows of different lanes end at different steps, as the shards of the
-next are read then. Dealing one sample from each lane in turn gives the round.
+end; C lanes cut this sequence into spans, so a lane reads whole shards one after the other. Every second lane runs
+backwards: two lanes then meet at the shard that serves both, and need it at the same time. Within a lane, windows of a
+bounded number of samples are shuffled, each by a generator of its own, so any place is reached without what comes
+before it; windows of different lanes end at different steps, as the shards of the next are read then. The round is
+dealt in cycles: position j of K belongs to the last lane l with lK/C <= j, and a lane's span is as long as its share.
 
-Step t of epoch e takes places eN + tB … of the mixture, sorted by lane, so that each of W ranks, which takes positions
-[rB/W, (r+1)B/W), needs only its own lanes' shards. The places of a mixture are dealt to its sources in a fixed pattern
-of `PERIOD` places (smooth weighted round robin), so shares are exact in each period and within a place or two between.
+Step t of epoch e takes places eN + tB … of the mixture, sorted by lane; rank r of W takes positions
+[rB/W, (r+1)B/W). With one source K is B: where W divides C, ranks and lanes then meet at the same positions, and no two
+ranks share a lane; else two neighbours share one. The places of a mixture are dealt to its sources in a fixed pattern
+of at most `PERIOD` places (smooth weighted round robin): shares are exact in each, within a place or two between.
 A source begins its next round where one ends; where there is one source only, rounds are epochs.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import Literal
 
@@ -24,10 +28,10 @@ from schemas.shards import generator
 
 Rows = NDArray[np.int64]
 Last = Literal["drop", "keep", "pad"]
-VERSION = 1
+VERSION = 2
 """Raised when the same arguments give another order: positions of older runs then mean nothing."""
 PERIOD = 10_000
-"""Weights are whole multiples of 1 / PERIOD."""
+"""Weights that are no whole parts of a shorter period are rounded to whole multiples of 1 / PERIOD."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,8 @@ class Source:
     """Names the data; other data have another order."""
     seed: int
     lanes: int
+    cycle: int
+    """K, the places among which every lane has its share; at least one for each."""
     window: int
     """Samples of one lane that are shuffled together; 0 keeps the stored order."""
 
@@ -54,16 +60,32 @@ class Source:
         return np.asarray(np.cumsum(counts) - counts)
 
     @cached_property
+    def _edges(self) -> Rows:
+        """Returns (C + 1,): the first position of each lane in a cycle, and K."""
+        return np.arange(self.lanes + 1) * self.cycle // self.lanes
+
+    @cached_property
     def _lane_starts(self) -> Rows:
-        sizes = np.full(self.lanes, self.rows // self.lanes)
-        sizes[: self.rows % self.lanes] += 1
-        return np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        whole, rest = divmod(self.rows, self.cycle)
+        return np.asarray(whole * self._edges + np.minimum(self._edges, rest))
+
+    def open_rows(self, steps: int) -> int:
+        """Returns how many rows the shards have at most from which all lanes take so many steps, one cycle each.
+
+        Until a window is shown each of its shards may be asked for.
+        """
+        places = steps * int(np.diff(self._edges).max())
+        if self.window:
+            places = (1 + -(-places // self.window)) * self.window
+        return min(self.rows, self.lanes * (places + 2 * max(self.shard_rows)))
 
     def take(self, first: int, count: int) -> tuple[Rows, Rows]:
         """Returns row numbers (count,) and lanes (count,) of the places first … first + count - 1 of all rounds."""
         places = np.arange(first, first + count)
         rounds, places = np.divmod(places, self.rows)
-        lanes, inside = places % self.lanes, places // self.lanes
+        cycles, positions = np.divmod(places, self.cycle)
+        lanes = np.searchsorted(self._edges, positions, side="right") - 1
+        inside = cycles * np.diff(self._edges)[lanes] + positions - self._edges[lanes]
         rows = np.empty(count, np.int64)
         windows = self._windows_of(lanes, inside)
         for number in np.unique(rounds):
@@ -114,7 +136,8 @@ class Source:
             first = max(0, which * self.window - early)
             stop = min(end - start, (which + 1) * self.window - early)
             rng = generator(self.seed, "window", self.identity, number, lane, which)
-            return first, np.asarray(start + first + rng.permutation(stop - first))
+            inside = first + rng.permutation(stop - first)
+            return first, np.asarray(end - 1 - inside if lane % 2 else start + inside)
 
         return window
 
@@ -156,25 +179,32 @@ class Order:
 
     def counts(self, places: int) -> Rows:
         """Returns how many of the first `places` places of the mixture belong to each source."""
-        periods, rest = divmod(places, PERIOD)
+        periods, rest = divmod(places, len(self._dealt) - 1)
         return np.asarray(periods * self._dealt[-1] + self._dealt[rest])
 
     @cached_property
     def _dealt(self) -> Rows:
-        """Returns (PERIOD + 1, s): how many of the first n places of a period belong to each source."""
+        """Returns (period + 1, s): how many of the first n places of a period belong to each source."""
         parts = _parts(self.weights)
-        dealt = np.zeros((PERIOD + 1, len(parts)), np.int64)
+        period = int(parts.sum())
+        dealt = np.zeros((period + 1, len(parts)), np.int64)
         owed = np.zeros(len(parts), np.int64)
-        for place in range(PERIOD):
+        for place in range(period):
             owed += parts
             chosen = int(np.argmax(owed))
-            owed[chosen] -= PERIOD
+            owed[chosen] -= period
             dealt[place + 1] = dealt[place]
             dealt[place + 1, chosen] += 1
         return dealt
 
     def batch_rows(self, epoch: int, step: int) -> Rows:
-        """Returns the row numbers of a global batch, sorted by lane; rows count through the sources in order."""
+        """Returns the row numbers of a global batch, sorted by lane; rows count through the sources in order.
+
+        Raises:
+            ValueError: the epoch has no such step.
+        """
+        if not (epoch >= 0 and 0 <= step < self.steps):
+            raise ValueError(f"step {step} of epoch {epoch}, which has {self.steps} steps")
         first = epoch * self.rows + step * self.batch
         before, after = self.counts(first), self.counts(first + self.size(step))
         rows, lanes, start = [], [], 0
@@ -189,10 +219,18 @@ class Order:
 
 
 def _parts(weights: tuple[float, ...]) -> Rows:
-    """Returns whole numbers in the weights' proportion that add up to `PERIOD`, by largest remainders."""
-    shares = PERIOD * np.asarray(weights, np.float64) / sum(weights)
-    parts = np.floor(shares).astype(np.int64)
-    parts[np.argsort(parts - shares, kind="stable")[: PERIOD - parts.sum()]] += 1
+    """Returns whole numbers in the weights' proportion; where those add up to more than `PERIOD`, the nearest that do.
+
+    By largest remainders then.
+    """
+    exact = [Fraction(repr(float(weight))) for weight in weights]
+    shares = [weight / sum(exact) for weight in exact]
+    period = math.lcm(*(share.denominator for share in shares))
+    if period <= PERIOD:
+        return np.array([int(share * period) for share in shares], np.int64)
+    wanted = PERIOD * np.array(shares, np.float64)
+    parts = np.floor(wanted).astype(np.int64)
+    parts[np.argsort(parts - wanted, kind="stable")[: PERIOD - parts.sum()]] += 1
     return parts
 
 

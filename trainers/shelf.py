@@ -8,12 +8,11 @@ import statistics
 import threading
 import time
 from collections import OrderedDict, deque
-from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import InputError
@@ -23,74 +22,181 @@ READERS = 16
 _HEDGE_LEAST_SECONDS, _HEDGE_FACTOR, _REMEMBERED = 1.0, 4.0, 32
 
 
-@dataclass(frozen=True, kw_only=True)
-class Loaded:
-    """One shard in memory."""
+class Loaded(Protocol):
+    """What is kept of a shard."""
 
-    jpegs: NDArray[np.uint8]
-    offsets: NDArray[np.uint32]
-    arrays: dict[str, NDArray[Any]]
+    @property
+    def nbytes(self) -> int:
+        """Returns its size in memory."""
+        ...
 
 
-class Shelf:
+class Share(Protocol):
+    """What one rank takes of one step."""
+
+    @property
+    def size(self) -> int:
+        """Returns the size of the global batch."""
+        ...
+
+    @property
+    def shards(self) -> Sequence[int]:
+        """Returns the numbers of the shards that it needs."""
+        ...
+
+
+L = TypeVar("L", bound=Loaded)
+S = TypeVar("S", bound=Share)
+T = TypeVar("T")
+
+
+@dataclass
+class Request(Generic[L]):
+    """A shard that was asked for, once or twice."""
+
+    answer: Future[L] = field(default_factory=Future)
+    attempts: list[Future[L]] = field(default_factory=list)
+
+
+class Shelf(Generic[L]):
     """Shards read or being read, the least recently used dropped first. `get` belongs to one thread."""
 
-    def __init__(self, shards: Sequence[Shard], names: Sequence[str], limit: int) -> None:
-        """Keeps shards up to `limit` bytes of what is stored, but always the one asked for last."""
-        self.shards, self.names, self.limit = shards, tuple(dict.fromkeys(names)), limit
-        self._held: OrderedDict[int, Future[Loaded]] = OrderedDict()
-        self._bytes = 0
+    def __init__(
+        self, read: Callable[[int], L], rows: Sequence[int], *, least: int, limit: int
+    ) -> None:
+        """Keeps the shards asked for last: so many that they have `least` rows, and more up to `limit` bytes.
+
+        Args:
+            read: reads the shard of a number, in any thread.
+            rows: of each shard.
+            least: rows.
+            limit: bytes of what has been read.
+        """
+        self.rows, self.least, self.limit = rows, least, limit
+        self._reader = read
+        self._held: OrderedDict[int, Request[L]] = OrderedDict()
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="shards")
         self._spare = ThreadPoolExecutor(READERS, thread_name_prefix="spare")
         self._took: deque[float] = deque(maxlen=_REMEMBERED)
         self._lock = threading.Lock()
 
-    def get(self, number: int) -> "Future[Loaded]":
+    def get(self, number: int) -> Request[L]:
         """Asks for a shard, or returns the standing request."""
         if number not in self._held:
-            self._held[number] = self._pool.submit(self._read, number)
-            self._bytes += self.shards[number].bytes
-            while self._bytes > self.limit and len(self._held) > 1:
-                dropped, _ = self._held.popitem(last=False)
-                self._bytes -= self.shards[dropped].bytes
+            request = self._held[number] = Request[L]()
+            self._attempt(self._pool, number, request, of=1)
+            held = sum(self.rows[n] for n in self._held)
+            for oldest in list(self._held)[:-1]:
+                held -= self.rows[oldest]
+                if held < self.least or self.held_bytes <= self.limit:
+                    break
+                del self._held[oldest]
         self._held.move_to_end(number)
         return self._held[number]
 
-    def result(self, number: int, request: "Future[Loaded]") -> Loaded:
+    @property
+    def held_bytes(self) -> int:
+        """Returns the size of what has been read and is kept."""
+        done = [r.answer for r in self._held.values() if r.answer.done()]
+        return sum(answer.result().nbytes for answer in done if answer.exception() is None)
+
+    def result(self, number: int, request: Request[L]) -> L:
         """Waits for a request in any thread, and asks a second time where it takes too long.
 
         Raises:
             InputError: the shard vanished, is damaged, or the store failed.
         """
-        done, _ = wait([request], timeout=self._patience())
-        if done:
-            return request.result()
-        second = self._spare.submit(self._read, number)
-        done, waiting = wait([request, second], return_when=FIRST_COMPLETED)
-        first = done.pop()
-        if first.exception() is not None and waiting:
-            first = waiting.pop()
-        return first.result()
+        wait([request.answer], timeout=self._patience())
+        if not request.answer.done():
+            self._attempt(self._spare, number, request, of=2)
+        return request.answer.result()
+
+    def _attempt(
+        self, pool: ThreadPoolExecutor, number: int, request: Request[L], *, of: int
+    ) -> None:
+        with self._lock:
+            if len(request.attempts) == of:  # another thread was before this one
+                return
+            attempt = pool.submit(self._read, number)
+            request.attempts.append(attempt)
+        attempt.add_done_callback(lambda _: self._settle(request, attempt))
+
+    def _settle(self, request: Request[L], attempt: Future[L]) -> None:
+        """Answers a request with the first success; a failure counts when nothing else is under way."""
+        with self._lock:
+            if request.answer.done():
+                return
+            failure = attempt.exception()
+            if failure is None:
+                request.answer.set_result(attempt.result())
+            elif all(a.done() for a in request.attempts):
+                request.answer.set_exception(failure)
+        for other in request.attempts:
+            other.cancel()  # which still waits for a free thread
 
     def _patience(self) -> float:
         with self._lock:
             usual = statistics.median(self._took) if self._took else 0.0
         return max(_HEDGE_LEAST_SECONDS, _HEDGE_FACTOR * usual)
 
-    def _read(self, number: int) -> Loaded:
+    def _read(self, number: int) -> L:
         started = time.monotonic()
-        loaded = _read(self.shards[number], number, self.names)
+        loaded = self._reader(number)
         with self._lock:
             self._took.append(time.monotonic() - started)
         return loaded
 
+    def serve(
+        self,
+        shares: Iterable[S],
+        work: Callable[[S, Mapping[int, L]], T],
+        *,
+        ahead: int,
+        threads: int,
+    ) -> Iterator[tuple[int, T]]:
+        """Yields (size, what `work` makes of a share and its shards), in order.
 
-def _read(shard: Shard, number: int, names: Sequence[str]) -> Loaded:
-    arrays = read_shard(shard, ("image", "image_offset", *names))
-    jpegs, offsets = arrays.pop("image"), arrays.pop("image_offset")
-    own = -1 - (number * 2**32 + np.arange(shard.rows, dtype=np.int64))
-    arrays["picture"] = arrays["group_id"] if shard.photos else own
-    return Loaded(jpegs=jpegs, offsets=offsets, arrays=arrays)
+        Args:
+            shares: what to serve.
+            work: called in threads, several at once.
+            ahead: shares beyond those worked on whose shards are already asked for.
+            threads: for `work`.
+        """
+        failed = [n for n, r in self._held.items() if r.answer.done() and r.answer.exception()]
+        for number in failed:
+            del self._held[number]
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
+        planned: deque[S] = deque()
+        flying: deque[tuple[int, Future[T]]] = deque()
+
+        def submit(share: S) -> None:
+            requests = {s: self.get(s) for s in share.shards}
+
+            def run() -> T:
+                return work(share, {s: self.result(s, r) for s, r in requests.items()})
+
+            flying.append((share.size, pool.submit(run)))
+
+        try:
+            for share in shares:
+                planned.append(share)
+                for s in share.shards:
+                    self.get(s)
+                if len(planned) > ahead:
+                    submit(planned.popleft())
+                if len(flying) > threads:
+                    yield _landed(flying.popleft())
+            while planned or flying:
+                while planned and len(flying) <= threads:
+                    submit(planned.popleft())
+                yield _landed(flying.popleft())
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _landed(flight: tuple[int, Future[T]]) -> tuple[int, T]:
+    size, future = flight
+    return size, future.result()
 
 
 def read_shard(shard: Shard, names: Sequence[str]) -> dict[str, NDArray[Any]]:

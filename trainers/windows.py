@@ -8,11 +8,10 @@ that shard. The order is that of `trainers.order`: a pure function of (data, see
 Legend: n windows, l frames in each, r rows of a shard.
 """
 
-from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any, Literal, TypeVar
 
 import numpy as np
@@ -22,11 +21,10 @@ from schemas.errors import InputError
 from schemas.training import Streaming
 from trainers import order
 from trainers.corpus import Corpus, Shard
-from trainers.shelf import read_shard
+from trainers.shelf import Shelf, read_shard
 
 T = TypeVar("T")
 Ints = NDArray[np.int64]
-_READERS = 8
 _AHEAD_STEPS = 16
 """Beyond those in flight whose shards are already asked for."""
 _MARKS = ("sample_id", "group_id", "motion_id", "time")
@@ -54,6 +52,21 @@ class _Loaded:
     first: Ints
     """(r,) the first row of each row's clip."""
     last: Ints
+
+    @property
+    def nbytes(self) -> int:
+        return sum(a.nbytes for a in (self.first, self.last, *self.arrays.values()))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Share:
+    """What one rank takes of one step."""
+
+    size: int
+    """Of the global batch."""
+    rows: order.Rows
+    """Numbers of windows."""
+    shards: tuple[int, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +117,7 @@ class WindowStream:
             identity=self.corpus.identity,
             seed=self.seed,
             lanes=min(self.options.lanes, self.batch) if self.shuffle else 1,
+            cycle=self.batch,
             window=self.options.window if self.shuffle else 0,
         )
         return order.Order(sources=(source,), weights=(1.0,), batch=self.batch, last=self.last)
@@ -143,54 +157,37 @@ class WindowStream:
         Raises:
             InputError: a shard vanished, or holds other bytes than were written.
         """
-        shelf, threads = self._shelf, self.options.threads
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="windows")
-        planned: deque[tuple[int, order.Rows, list[int]]] = deque()
-        flying: deque[tuple[int, Future[T]]] = deque()
+        shares = (self._share(epoch, step, rank, world) for step in range(first_step, self.steps))
+        return self._shelf.serve(
+            shares,
+            lambda share, loaded: finish(self._gather(share.rows, loaded)),
+            ahead=_AHEAD_STEPS,
+            threads=self.options.threads,
+        )
 
-        def plan(step: int) -> None:
-            whole = self.sequence.batch_rows(epoch, step)
-            numbers = whole[order.share(len(whole), rank, world)]
-            # A rank without a window still needs the arrays' shapes, so it looks into the first shard.
-            needed = np.unique(self._owners(numbers)).tolist() or [0]
-            for shard in needed:
-                shelf.get(shard)
-            planned.append((len(whole), numbers, needed))
-
-        def submit() -> None:
-            size, numbers, needed = planned.popleft()
-            loaded = {s: shelf.get(s) for s in needed}
-            flying.append((size, pool.submit(lambda: finish(self._gather(numbers, loaded)))))
-
-        try:
-            for step in range(first_step, self.steps):
-                plan(step)
-                if len(planned) > _AHEAD_STEPS:
-                    submit()
-                if len(flying) > threads:
-                    size, future = flying.popleft()
-                    yield size, future.result()
-            while planned or flying:
-                while planned and len(flying) <= threads:
-                    submit()
-                size, future = flying.popleft()
-                yield size, future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    def _share(self, epoch: int, step: int, rank: int, world: int) -> "_Share":
+        whole = self.sequence.batch_rows(epoch, step)
+        numbers = whole[order.share(len(whole), rank, world)]
+        # A rank without a window still needs the arrays' shapes, so it looks into the first shard.
+        needed = np.unique(self._owners(numbers)).tolist() or [0]
+        return _Share(size=len(whole), rows=numbers, shards=tuple(needed))
 
     @cached_property
-    def _shelf(self) -> "_Shelf":
+    def _shelf(self) -> Shelf["_Loaded"]:
+        shards = self.corpus.shards
         names = tuple(dict.fromkeys((*_MARKS, *self.arrays)))
-        rows = sum(s.rows for s in self.corpus.shards) / len(self.corpus.shards)
-        # Two shards a lane are open at a time, and those of the steps ahead.
-        least = self.sequence.sources[0].lanes * (3 + int(self.options.window * self.stride / rows))
-        return _Shelf(self.corpus.shards, names, least, self.options.cache_mb * 2**20)
+        steps = _AHEAD_STEPS + self.options.threads + 2
+        return Shelf(
+            lambda number: _read(shards[number], names),
+            self._counts.tolist(),
+            least=self.sequence.sources[0].open_rows(steps),
+            limit=self.options.cache_mb * 2**20,
+        )
 
     def _owners(self, numbers: order.Rows) -> Ints:
         return np.asarray(np.searchsorted(self._first_windows, numbers, side="right") - 1)
 
-    def _gather(self, numbers: order.Rows, loaded: Mapping[int, Future[_Loaded]]) -> Windows:
-        shards = {s: future.result() for s, future in loaded.items()}
+    def _gather(self, numbers: order.Rows, shards: Mapping[int, _Loaded]) -> Windows:
         owners = self._owners(numbers)
         centres = (numbers - self._first_windows[owners]) * self.stride
         reach = np.arange(self.length) - self.length // 2
@@ -198,14 +195,15 @@ class WindowStream:
         shape = (len(numbers), self.length)
         arrays = {n: np.empty((*shape, *some[n].shape[1:]), some[n].dtype) for n in self.arrays}
         mask = np.empty(shape, np.bool_)
-        for s in np.unique(owners):
-            shard, mine = shards[int(s)], np.flatnonzero(owners == s)
-            wanted = centres[mine, None] + reach
-            first, last = shard.first[centres[mine], None], shard.last[centres[mine], None]
-            frames = np.clip(wanted, first, last)
-            mask[mine] = frames == wanted
+        edges = np.flatnonzero(np.diff(owners, prepend=-1, append=-1)).tolist()
+        for a, b in pairwise(edges):
+            shard, mine = shards[int(owners[a])], centres[a:b]
+            wanted = mine[:, None] + reach
+            frames = np.clip(wanted, shard.first[mine, None], shard.last[mine, None])
+            np.equal(frames, wanted, out=mask[a:b])
             for name, values in arrays.items():
-                values[mine] = shard.arrays[name][frames]
+                # Straight into its place, which other ways of indexing copy twice.
+                np.take(shard.arrays[name], frames, axis=0, out=values[a:b], mode="clip")
         return Windows(arrays=arrays, mask=mask, rows=self._first_rows[owners] + centres)
 
 
@@ -237,30 +235,6 @@ def _runs(linked: NDArray[np.bool_], rows: int) -> tuple[Ints, Ints]:
     """Returns the first and last rows of runs, where `linked` says whether a row goes on in the next."""
     breaks = np.flatnonzero(~linked)
     return np.append(0, breaks + 1)[:rows], np.append(breaks, rows - 1)[:rows]
-
-
-class _Shelf:
-    """Labels read or being read, the least recently used dropped first. Used from one thread."""
-
-    def __init__(
-        self, shards: tuple[Shard, ...], names: tuple[str, ...], least: int, limit: int
-    ) -> None:
-        self.shards, self.names, self.least, self.limit = shards, names, least, limit
-        self.held: OrderedDict[int, Future[_Loaded]] = OrderedDict()
-        self.pool = ThreadPoolExecutor(_READERS, thread_name_prefix="labels")
-
-    def get(self, number: int) -> Future[_Loaded]:
-        """Asks for a shard, or returns the standing request."""
-        if number not in self.held:
-            self.held[number] = self.pool.submit(_read, self.shards[number], self.names)
-            while len(self.held) > self.least and self._bytes() > self.limit:
-                self.held.popitem(last=False)
-        self.held.move_to_end(number)
-        return self.held[number]
-
-    def _bytes(self) -> int:
-        done = (f.result() for f in self.held.values() if f.done() and f.exception() is None)
-        return sum(a.nbytes for loaded in done for a in loaded.arrays.values())
 
 
 def _read(shard: Shard, names: tuple[str, ...]) -> _Loaded:
