@@ -10,7 +10,7 @@ show every sample once. The last line is one JSON object; its keys are numbers o
 
 import argparse
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ class Counted:
         return min(ROWS, self.samples - number * ROWS)
 
     def read_arrays(
-        self, action_key: str, names: Sequence[str], digests: Mapping[str, str] | None = None
+        self, action_key: str, names: Sequence[str], root: str | None = None
     ) -> dict[str, Array]:
         """Makes a shard's arrays and counts its pictures' bytes."""
         number = int(action_key)

@@ -139,11 +139,11 @@ def test_a_shard_that_is_slow_is_asked_for_again(monkeypatch: pytest.MonkeyPatch
     assert isinstance(reader, MemoryReader)
     real = reader.read_arrays
 
-    def slow(key: str, names: Sequence[str], digests: Any = None) -> dict[str, Any]:
+    def slow(key: str, names: Sequence[str], root: Any = None) -> dict[str, Any]:
         asked.append(key)
         if key == "1" and asked.count(key) == 1:
             released.wait(60)
-        return real(key, names, digests)
+        return real(key, names, root)
 
     monkeypatch.setattr(reader, "read_arrays", slow)
     try:
