@@ -51,13 +51,14 @@ def _draw(
         "lights": [],
     }
     rows: list[dict[str, Any]] = []
-    for motion, take in enumerate(shown):
+    for number, take in enumerate(shown):
         usable = [i for i, frame in enumerate(take.frames) if frame not in take.rejects]
         poses = take.q[usable]
         if wanted & _CAMERAS and usable:
-            poses = performance.on_floor(poses, spec, person, recipe.motions[lot], take.whole)
+            motion = recipe.motions[lot]
+            poses = performance.on_floor(poses, spec, person, motion, take.whole, take.stance)
         rows += [
-            {"motion_id": motion, "time": take.times[i], "q": q, "sample_id": take.frames[i]}
+            {"motion_id": number, "time": take.times[i], "q": q, "sample_id": take.frames[i]}
             for i, q in zip(usable, poses, strict=True)
         ]
     rows.sort(key=lambda row: int(row["sample_id"]))

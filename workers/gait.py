@@ -214,7 +214,13 @@ class Gait(Movement):
         path = spec.couple(np.clip(path, *model_limits(spec)))
         reached = self._reached(q)
         parameters: dict[str, float | str] = {**self.asked, **self.manner, **reached}
-        return Motion(name=self.kind, times=times, q=path, parameters=parameters)
+        return Motion(
+            name=self.kind,
+            times=times,
+            q=path,
+            parameters=parameters,
+            stance=self.planter.standing(),
+        )
 
     def _reached(self, q: Array) -> dict[str, float]:
         """Reads off a stride (n, c) what a gait laboratory reports, degrees and metres."""

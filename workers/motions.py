@@ -41,6 +41,8 @@ class Motion:
     """Coordinates that the file lacks, held at the model's default."""
     parameters: dict[str, float | str] = field(default_factory=dict)
     """What a procedural motion was made with and what it reached; lengths m, angles degrees, times s."""
+    stance: Array | None = None
+    """(c,) rad and m: a pose that stands flat on the motion's floor; None where the lowest skin says where that is."""
 
     def at(self, times: ArrayLike) -> Array:
         """Interpolates poses (n, c) at times (n,) s; times outside the motion take its first or last pose.

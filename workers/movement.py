@@ -84,19 +84,10 @@ class Movement(ABC):
                 self.asked[name] *= factor**attempt
         self.manner: dict[str, float] = {}
         self.style: dict[str, str] = {}
-        self.start = planter.spec.default_pose()
-        for name in ("pelvis_tilt", "pelvis_list", "pelvis_rotation"):
-            planter.put(self.start, name, 0.0)
+        self.start = planter.standing()
         self._toe_gain = [planter.gain(self.start, f"mtp_angle_{s}", f"toes_{s}") for s, _ in SIDES]
         self._neck_gain = planter.gain(self.start, "neck_flexion", "head")
-        posed = planter.kinematics.pose(self.start)
-        hips, knees = (planter.joints(posed, body)[0] for body in ("femur", "tibia"))
-        ankles = planter.joints(posed, "talus")[0]
-        self.hip_width = float(np.linalg.norm(hips[0] - hips[1]))
-        self.leg = float(
-            np.linalg.norm(hips - knees, axis=1).mean()
-            + np.linalg.norm(knees - ankles, axis=1).mean()
-        )
+        self.hip_width, self.leg = planter.hip_width, planter.leg
         self.set_up(rng)
 
     @abstractmethod
@@ -200,7 +191,9 @@ class Movement(ABC):
         spec = self.planter.spec
         q = spec.couple(np.clip(q, *model_limits(spec)))
         parameters: dict[str, float | str] = {**self.asked, **self.manner, **self.style, **reached}
-        return Motion(name=self.kind, times=times, q=q, parameters=parameters)
+        return Motion(
+            name=self.kind, times=times, q=q, parameters=parameters, stance=self.planter.standing()
+        )
 
     def begin(self, count: int) -> Array:
         """Returns the pose that a search begins with, once per node (n, c)."""

@@ -43,6 +43,11 @@ class Take:
     """Targets that frames miss."""
     motion: motions.Motion | None = None
 
+    @property
+    def stance(self) -> Array | None:
+        """The pose (c,) that stands on the motion's floor, where it has one."""
+        return None if self.motion is None else self.motion.stance
+
     def standing(
         self, spec: SkeletonSpec, person: performance.Standing, lot: AnyLot, number: int
     ) -> dict[int, dict[str, Any]]:
@@ -50,7 +55,7 @@ class Take:
         usable = [i for i, frame in enumerate(self.frames) if frame not in self.rejects]
         if not usable:
             return {}
-        moved = performance.on_floor(self.q[usable], spec, person, lot, self.whole)
+        moved = performance.on_floor(self.q[usable], spec, person, lot, self.whole, self.stance)
         return {
             self.frames[i]: {
                 "motion_id": number,
