@@ -16,6 +16,9 @@ SIGNS = np.array([sign for _, sign in SIDES])
 ROOT = ("pelvis_tx", "pelvis_ty", "pelvis_tz", "pelvis_tilt", "pelvis_list", "pelvis_rotation")
 LEG = ("hip_flexion", "hip_adduction", "hip_rotation", "knee_angle", "ankle_angle")
 LUMBAR = ("lumbar_extension", "L5_S1_Flex_Ext")
+LATERAL = ("lumbar_bending", "L5_S1_Lat_Bending")
+TWISTING = ("lumbar_rotation", "L5_S1_axial_rotation")
+"""Names that one angle of the trunk has in different models."""
 NATURAL = {
     "ankle_angle": (-45.0, 45.0),
     "pelvis_tilt": (-75.0, 30.0),

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
-from workers.family import SIDES, model_limits
+from workers.family import LATERAL, SIDES, TWISTING, model_limits
 from workers.motions import Motion
-from workers.movement import LATERAL, TWISTING, Movement
+from workers.movement import Movement
 from workers.phases import RATE_HZ, Feet
 from workers.planting import Goal, Wish
 
@@ -219,6 +219,7 @@ class Gait(Movement):
             times=times,
             q=path,
             parameters=parameters,
+            phase=places,
             stance=self.planter.standing(),
         )
 

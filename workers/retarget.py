@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, PchipInterpolator
+from scipy.ndimage import gaussian_filter1d
 from scipy.spatial.transform import Rotation
 
 from workers.contacts import Contacts, Flags, runs, soles
@@ -26,6 +27,7 @@ TOES_FREE_M = 0.06
 """Height of the ball at which toes are bent as recorded."""
 SMOOTH_S = 0.08
 """Standard deviation of the time over which the feet's moves are averaged to the pelvis'."""
+EVEN_S = 0.01
 AIRBORNE, RELEASE_S = 0.01, 0.06
 """Share of a planted foot's hold on its place that a foot in the air has, squared for its direction, and how soon
 after leaving the floor."""
@@ -127,9 +129,16 @@ def _tracks(
     lift = np.maximum(0.0, below)
     origin[..., 1] += lift
     toes = _toes(q, R, ball[..., 1] + lift - feet.ball[:, 1], planter, feet)
-    near = np.exp(-0.5 * ((times[:, None] - times) / SMOOTH_S) ** 2)
-    move = near / near.sum(axis=1, keepdims=True) @ moves.mean(axis=1)
+    move = _smoothed(times, moves.mean(axis=1))
     return _Tracks(R=R, origin=origin, hold=np.stack(hold, axis=1), move=move, toes=toes)
+
+
+def _smoothed(times: Array, values: Array) -> Array:
+    """Returns values (n, 3) averaged over `SMOOTH_S`."""
+    even = np.arange(times[0], times[-1] + EVEN_S, EVEN_S)
+    columns = [np.interp(even, times, c) for c in values.T]
+    smooth = gaussian_filter1d(np.stack(columns), SMOOTH_S / EVEN_S, mode="nearest")
+    return np.stack([np.interp(times, even, c) for c in smooth], axis=1)
 
 
 @dataclass(frozen=True)
@@ -197,7 +206,8 @@ class _Foot:
         on = self.times[self.heel | self.ball]
         if not len(on):
             return np.full(len(self.times), AIRBORNE)
-        away = np.abs(self.times[:, None] - on).min(axis=1)
+        after = np.clip(np.searchsorted(on, self.times), 1, len(on) - 1) if len(on) > 1 else 0
+        away = np.minimum(np.abs(self.times - on[after]), np.abs(self.times - on[after - 1]))
         return np.asarray(AIRBORNE ** np.minimum(1.0, away / RELEASE_S))
 
 
@@ -205,7 +215,7 @@ def _between(times: Array, values: Array, known: Flags) -> Array:
     """Returns values (n, 3) that are known in some rows, smoothly between these and constant beyond."""
     where = np.flatnonzero(known)
     if not len(where):
-        return np.full_like(values, np.nan) if len(values) else values
+        return np.full_like(values, np.nan)
     if len(where) == 1:
         return np.repeat(values[where], len(times), axis=0)
     inside = np.clip(times, times[where[0]], times[where[-1]])
@@ -248,8 +258,12 @@ def _goal(q: Array, tracks: _Tracks, planter: Planter) -> Goal:
 
 
 def _refused(recorded: Array, path: Array, planter: Planter) -> Array:
-    """Returns the path (t, c) with recorded angles where these are too far outside the limits to be moved inside."""
+    """Returns the path (t, c) with recorded angles where these are too far outside the limits to be moved inside.
+
+    Not so the subtalar angles, which recordings know least: how the foot stands decides them.
+    """
     low, high = model_limits(planter.spec)
     beyond = np.maximum(low - recorded, recorded - high) > LIMIT_TOLERANCE_RAD
-    beyond[:, planter.columns[:3]] = False
+    free = [i for n, i in planter.coordinate.items() if n.startswith("subtalar")]
+    beyond[:, [*planter.columns[:3], *free]] = False
     return np.where(beyond, recorded, path)
