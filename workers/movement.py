@@ -169,7 +169,7 @@ class Movement(ABC):
                 q=plain,
                 frontal=angles + fault,
                 frontal_weight=FRONTAL_WEIGHT * np.minimum(1.0, 4.0 * shown),
-                give=shown,
+                give=np.sign(fault) * shown,
             )
         )
 

@@ -76,7 +76,7 @@ class Goal:
     hold: Array
     """(n, s, 2): shares of FOOT_WEIGHT for a foot's place and direction."""
     give: Array
-    """(n, s): share of the turning and rolling allowed to a foot."""
+    """(n, s): share of the turning and rolling allowed to a foot, inwards, or outwards where negative."""
     wishes: list[Wish] = field(default_factory=list)
     com: Array | float = 0.0
     """(n, 2): x and z of the centre of mass."""
@@ -258,8 +258,9 @@ class Planter:
         """Returns the unknowns' limits (n, k + 4): coordinates, then what feet give."""
         low, high = self.low[self.columns] + MARGIN, self.high[self.columns] - MARGIN
         most = (goal.give[:, :, None] * self.most_give).reshape(-1, 4)
-        bottom = np.hstack([np.tile(np.minimum(low, high), (len(most), 1)), -most])
-        return bottom, np.hstack([np.tile(np.maximum(low, high), (len(most), 1)), most])
+        bottom = np.hstack([np.tile(np.minimum(low, high), (len(most), 1)), np.minimum(most, 0.0)])
+        top = np.hstack([np.tile(np.maximum(low, high), (len(most), 1)), np.maximum(most, 0.0)])
+        return bottom, top
 
     def _posed(self, q: Array, x: Array) -> Array:
         """Returns q (n, c) with the unknowns' values x (n, k + 4)."""
