@@ -19,9 +19,8 @@ from scipy.spatial import ConvexHull, QhullError
 
 from schemas.recipes import PROCEDURAL, People, ProceduralLot
 from schemas.shards import generator
-from workers import movements, osim
+from workers import contacts, movements, osim
 from workers.body import Body, make_body
-from workers.family import SIDES
 from workers.figure import Figure
 from workers.kinematics import Posed
 from workers.motions import Motion
@@ -31,12 +30,6 @@ Array = NDArray[np.float64]
 NEAR_M, LIFTED_M = 0.0015, 0.012
 TOE_M, SOLE_WIDTH_M = 0.055, 0.085
 """Length of the toes beyond the ball, and width of a sole; its heel reaches 2 cm behind the calcaneus' origin."""
-
-
-def soles(planter: Planter, posed: Posed) -> tuple[Array, Array]:
-    """Returns the heels and the balls of the feet (n, s, 3): the calcanei's origins, and where the toes hinge."""
-    heels = [posed.T_ground_from_body[:, planter.body[f"calcn_{s}"], :3, 3] for s, _ in SIDES]
-    return np.stack(heels, axis=1), planter.joints(posed, "toes").copy()
 
 
 def worst_slip(point: Array, floor: float) -> float:
@@ -82,7 +75,7 @@ def _within(corners: Array, point: Array) -> bool:
 def measure(planter: Planter, figure: Figure, motion: Motion) -> dict[str, float]:
     """Returns the figures of one motion."""
     posed = planter.kinematics.pose(motion.q)
-    heels, balls = soles(planter, posed)
+    heels, balls = np.moveaxis(contacts.soles(planter, posed), 2, 0)
     heels[..., 1] -= heels[..., 1].min()
     balls[..., 1] -= balls[..., 1].min()
     slips = [worst_slip(p[:, s], 0.0) for p in (heels, balls) for s in range(2)]

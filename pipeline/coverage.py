@@ -159,7 +159,7 @@ def rows_of(
     """
     spec = dataset.store.read_skeleton(shard.skeleton) if shard.skeleton else None
     wanted, plain = set(quantities), declared(spec)
-    in_tables = bool(wanted - plain.keys()) or bool(wanted & {"movement", "phase"})
+    in_tables = bool(wanted - plain.keys()) or "movement" in wanted
     tables = dataset.store.read_attributes(shard.action_key).get("tables", {}) if in_tables else {}
     every = plain | catalogue(spec, tables) if isinstance(tables, dict) else plain
     names = needs(every[n] for n in wanted if n in every) or ("sample_id",)

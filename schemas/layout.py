@@ -57,6 +57,7 @@ ARRAYS: tuple[ArraySpec, ...] = (
     _spec("markers_px", ("m", 2), "px", "Markers in the stored crop"),
     _spec("marker_visibility", ("m",), "", "schemas.keypoints.Visibility", "u1"),
     _spec("time", (), "s", "Time within the motion"),
+    _spec("phase", (), "1", "Share of the movement that is over; NaN where there is no such thing"),
     _spec("motion_id", (), "", "Index into the shard attribute `motions`", "i4"),
     _spec("garment_id", (), "", "Index into the shard attribute `garments`", "i4"),
     _spec("light_id", (), "", "Index into the shard attribute `lights`", "i4"),

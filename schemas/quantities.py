@@ -273,16 +273,6 @@ def _constant(name: str, of: Callable[[Rows], str], doc: str) -> Quantity:
     )
 
 
-def _phase(rows: Rows) -> Values:
-    """Returns the share of the motion that is over, from 0 to 1."""
-    start, stop = (_column(rows, "motion", (k,)) for k in ("start_s", "stop_s"))
-    ends = np.array([[_number(a), _number(b)] for a, b in zip(start, stop, strict=True)])
-    ends = ends.reshape(-1, 2)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        share = (rows.arrays["time"] - ends[:, 0]) / (ends[:, 1] - ends[:, 0])
-    return np.asarray(np.clip(share, 0.0, 1.0), np.float64)
-
-
 def _movement(rows: Rows) -> Values:
     return np.array([_name(v) for v in _column(rows, "motion", ("kind",))], dtype=object)
 
@@ -295,13 +285,6 @@ _OF_SHARD = (
         of=_movement,
         doc="kind of motion: squat, mot, random, …",
         named=True,
-    ),
-    Quantity(
-        name="phase",
-        unit="",
-        needs=("motion_id", "time"),
-        of=_phase,
-        doc="share of the motion that is over",
     ),
     _constant("lot", lambda rows: rows.lot, "lot of the recipe"),
     _constant("split", lambda rows: rows.split, "train, val or test"),

@@ -249,8 +249,9 @@ def test_butt_wink_tilts_the_pelvis_under_the_trunk(person: OsimModel) -> None:
     change = (
         wink.angle("lumbar_extension")[wink.middle] - plain.angle("lumbar_extension")[plain.middle]
     )
-    assert change < -8.0
-    assert wink.said("reached_butt_wink") > plain.said("reached_butt_wink") + 8.0
+    assert change < -15.0
+    assert wink.said("reached_butt_wink") == pytest.approx(20.0, abs=2.5)
+    assert plain.said("reached_butt_wink") == pytest.approx(0.0, abs=2.5)
     assert wink.angle("lumbar_extension")[0] == pytest.approx(
         plain.angle("lumbar_extension")[0], abs=1
     )
@@ -354,6 +355,69 @@ def test_gait_looks_like_published_gait(person: OsimModel) -> None:
         [seen.heel(s)[:, 1] for s in "rl"] + [seen.joint(f"toes_{s}")[:, 1] for s in "rl"]
     )
     assert lowest > seen.heel("r")[:, 1].min() - 0.004
+
+
+def test_a_deep_squat_leans_as_asked_by_moving_the_weight_over_the_feet(person: OsimModel) -> None:
+    upright, leaning = (
+        see(person, lot(SquatLot, depth=105.0, trunk_lean=lean), 3) for lean in (33.0, 50.0)
+    )
+    shares = []
+    for seen, asked in ((upright, 33.0), (leaning, 50.0)):
+        assert seen.said("reached_trunk_lean") == pytest.approx(asked, abs=4.0)
+        com = seen.planter.centre_of_mass(seen.posed)[seen.middle, 0]
+        ankle, ball = (seen.joint(f"{b}_r")[seen.middle, 0] for b in ("talus", "toes"))
+        shares.append((com - ankle) / (ball - ankle))
+    assert 0.0 < shares[0] < 0.9
+    assert 0.0 < shares[1] < 0.9
+
+
+@pytest.mark.parametrize("valgus", [-6.0, 6.0])
+@pytest.mark.parametrize("factor", [0.85, 1.0, 1.2])
+def test_feet_that_give_keep_to_the_bound_whatever_their_size(valgus: float, factor: float) -> None:
+    data = read_model("default")
+    sizes = np.full((len(OsimModel(data).spec.body_names), 3), factor)
+    seen = see(OsimModel(data, sizes), lot(HingeLot, valgus=valgus, depth=14.0), 3)
+    for name in ("heel", "toes"):
+        feet = [seen.heel(s) if name == "heel" else seen.joint(f"toes_{s}") for s in "rl"]
+        floor = min(points[:, 1].min() for points in feet)
+        assert max(slip(points, floor) for points in feet) <= 0.005, name
+
+
+def test_the_phase_runs_from_the_start_over_the_deepest_point_to_the_end(person: OsimModel) -> None:
+    for kind in (SquatLot, CalfRaiseLot, LungeLot, SingleLegSquatLot):
+        seen = see(person, lot(kind), 5)
+        phase = seen.motion.phase_at(seen.motion.times)
+        assert phase[0] == 0.0
+        assert phase[-1] == pytest.approx(1.0)
+        assert (np.diff(phase) >= 0).all()
+        if kind is not CalfRaiseLot:
+            assert phase[seen.middle] == pytest.approx(0.5, abs=0.06)
+
+
+def test_the_phase_of_gait_counts_strides_from_where_the_right_heel_lands(
+    person: OsimModel,
+) -> None:
+    seen = see(person, lot(GaitLot), 5)
+    phase = seen.motion.phase_at(seen.motion.times)
+    assert (phase >= 0).all()
+    assert (phase <= 1).all()
+    landing = np.flatnonzero(np.diff(phase) < 0)
+    assert len(landing) == 2
+    speed = np.diff(seen.heel("r")[:, 0]) * 60.0
+    assert (np.abs(speed[landing + 2]) < 0.3).all()
+    assert (speed[landing - 5] > 1.0).all()
+
+
+def test_a_recording_and_random_poses_have_no_phase() -> None:
+    standing = Motion(name="lab", times=np.arange(3.0), q=np.zeros((3, 2)))
+    assert np.isnan(standing.phase_at([0.5, 1.0])).all()
+
+
+def test_what_jumps_is_tried_again_slower_not_wider(person: OsimModel) -> None:
+    """Gait at the fastest speed and shortest steps: feet stay where they were asked for if legs keep apart."""
+    recipe = lot(GaitLot, speed=1.7, walk_ratio=0.0052, step_width=0.14)
+    motion = movements.perform(recipe, person, generator(4, "fast"))
+    assert float(motion.parameters["step_width"]) == pytest.approx(0.14)
 
 
 def test_a_key_gives_one_movement_and_another_key_another(person: OsimModel) -> None:

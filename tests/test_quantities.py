@@ -81,12 +81,6 @@ def test_tables_speak_for_themselves(rows: Rows) -> None:
     assert not {n for n in every if "colour" in n or "skin_m" in n or n == "motion.subject"}
 
 
-def test_phase_is_the_share_of_the_motion_that_is_over(rows: Rows) -> None:
-    found = values(rows, "phase")
-    assert found[0] == 0.0
-    assert np.isnan(found[1:]).all()
-
-
 def test_names_that_are_none_are_refused_with_the_nearest(rows: Rows) -> None:
     every = catalogue(rows.spec, rows.tables)
     with pytest.raises(InputError, match="knee_flexion"):

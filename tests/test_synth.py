@@ -133,8 +133,8 @@ def test_feet_stand_on_the_floor(shards: dict[str, ShardContents]) -> None:
         lowest = lowest_skin(lot, shards[lot])
         for subject in np.unique(shards[lot].arrays["group_id"]):
             own = lowest[shards[lot].arrays["group_id"] == subject]
-            assert own.min() == pytest.approx(0.0, abs=1e-4)
-            assert own.max() < 0.01
+            assert own.min() > -0.006
+            assert own.max() < 0.002
 
 
 def forward(T_ground_from_root: np.ndarray) -> np.ndarray:
@@ -327,8 +327,8 @@ def test_a_little_beyond_a_limit_is_moved_onto_it_couplers_too(
     assert np.degrees(q.max()) <= high + 1e-9
 
 
-def test_a_recording_keeps_its_angles(shared_data: Path) -> None:
-    """The lab's own model and motion: the stored angles are the file's, at the stored times."""
+def test_a_recording_keeps_its_angles_but_for_what_planted_feet_take(shared_data: Path) -> None:
+    """The lab's own model and motion: the stored angles are near the file's, at the stored times."""
     folder = shared_data / "opensim" / "opencap"
     path = folder / "squats1_videoAndMocap.mot"
     recipe = mot_recipe(path, frames=2).model_copy(
@@ -342,8 +342,14 @@ def test_a_recording_keeps_its_angles(shared_data: Path) -> None:
     turning = [i for i, n in enumerate(spec.coordinate_names) if not n.startswith("pelvis_t")]
     stored = contents.arrays["q"][:, turning]
     there = recorded.at(contents.arrays["time"])[:, turning]
-    np.testing.assert_allclose(stored, there, atol=float(performance.LIMIT_TOLERANCE_RAD))
-    assert np.median(np.abs(stored - there)) < 1e-4
+    off = np.degrees(np.abs(stored - there))
+    knees = [turning.index(i) for i, n in enumerate(spec.coordinate_names) if n.startswith("knee")]
+    assert np.median(off) < 1.0
+    assert off[:, knees].max() < 5.0
+    about = contents.tables["motions"][0]["parameters"]
+    assert about["feet"] == "planted"
+    assert about["moved_median"] < 2.0
+    assert np.isnan(contents.arrays["phase"]).all()
     poser = osim.OsimModel(sources.osim, contents.arrays["scale"][0].astype(float))
     markers = poser.pose(contents.arrays["q"][0]).markers
     np.testing.assert_allclose(markers, contents.arrays["markers_ground"][0], atol=1e-5)

@@ -11,7 +11,8 @@ PASSES = 20
 def bounded_steps(J: Array, residual: Array, low: Array, high: Array, damping: Array) -> Array:
     """Minimises |J x + residual|^2 + damping |x|^2 over low <= x <= high: an active-set descent.
 
-    Unknowns that a solution drives beyond a limit are held there, and let go when the rest pulls them back.
+    Unknowns that a solution drives beyond a limit are held there, and let go when the rest pulls them back. Those that
+    have no room are held throughout.
 
     Args:
         J: (n, m, k).
@@ -27,21 +28,33 @@ def bounded_steps(J: Array, residual: Array, low: Array, high: Array, damping: A
     H = JT @ J
     H[:, np.arange(H.shape[1]), np.arange(H.shape[1])] += damping[:, None]
     g = (JT @ residual[..., None])[..., 0]
-    x, held = np.zeros_like(g), np.zeros(g.shape, bool)
+    x, held = np.asarray(np.clip(0.0, low, high)), low >= high
+    going = np.arange(len(g))
     for _ in range(PASSES):
-        x = _free_solution(H, g, x, held)
-        beyond = ~held & ((x < low) | (x > high))
-        x = np.clip(x, low, high)
-        slope = (H @ x[..., None])[..., 0] + g
-        pulled = held & np.where(x <= low, slope < -RELEASE, slope > RELEASE)
-        pulled &= ~beyond.any(1, keepdims=True)
-        if not beyond.any() and not pulled.any():
+        if not len(going):
             break
-        held |= beyond
-        most = np.argmax(np.where(pulled, np.abs(slope), 0.0), axis=1)
-        rows = np.flatnonzero(pulled.any(1))
-        held[rows, most[rows]] = False
+        x[going], held[going], settled = _pass(
+            *(H[going], g[going], x[going], held[going]), *(low[going], high[going])
+        )
+        going = going[~settled]
     return x
+
+
+def _pass(
+    H: Array, g: Array, x: Array, held: NDArray[np.bool_], low: Array, high: Array
+) -> tuple[Array, NDArray[np.bool_], NDArray[np.bool_]]:
+    """Returns x and what is held after one more pass (n, k), and which problems it settled (n,)."""
+    x = _free_solution(H, g, x, held)
+    beyond = ~held & ((x < low) | (x > high))
+    x = np.clip(x, low, high)
+    slope = (H @ x[..., None])[..., 0] + g
+    pulled = held & np.where(x <= low, slope < -RELEASE, slope > RELEASE)
+    pulled &= (low < high) & ~beyond.any(1, keepdims=True)
+    held = held | beyond
+    most = np.argmax(np.where(pulled, np.abs(slope), 0.0), axis=1)
+    rows = np.flatnonzero(pulled.any(1))
+    held[rows, most[rows]] = False
+    return x, held, np.asarray(~(beyond | pulled).any(axis=1))
 
 
 def _free_solution(H: Array, g: Array, x: Array, held: NDArray[np.bool_]) -> Array:

@@ -19,7 +19,7 @@ from workers import cast, manner, performance, shot, takes
 from workers.synth_plan import Sources, spec_of, split_of
 
 _OF_MOTION = frozenset(
-    {"sample_id", "motion_id", "time", "q", "group_id", "garment_id", "anthropometry"}
+    {"sample_id", "motion_id", "time", "phase", "q", "group_id", "garment_id", "anthropometry"}
 )
 _OF_CAMERA = frozenset({"camera_yaw", "T_cam_from_ground", "T_ground_from_root", "K"})
 _CAMERAS = _OF_CAMERA | {"A_crop_from_source", "light_id"}
@@ -51,13 +51,15 @@ def _draw(
         "lights": [],
     }
     rows: list[dict[str, Any]] = []
-    for motion, take in enumerate(shown):
+    for number, take in enumerate(shown):
         usable = [i for i, frame in enumerate(take.frames) if frame not in take.rejects]
         poses = take.q[usable]
         if wanted & _CAMERAS and usable:
-            poses = performance.on_floor(poses, spec, person, recipe.motions[lot], take.whole)
+            motion = recipe.motions[lot]
+            poses = performance.on_floor(poses, spec, person, motion, take.whole, take.stance)
+        known, phase = {"motion_id": number}, take.phase
         rows += [
-            {"motion_id": motion, "time": take.times[i], "q": q, "sample_id": take.frames[i]}
+            known | {"time": take.times[i], "phase": phase[i], "q": q, "sample_id": take.frames[i]}
             for i, q in zip(usable, poses, strict=True)
         ]
     rows.sort(key=lambda row: int(row["sample_id"]))

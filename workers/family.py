@@ -16,6 +16,9 @@ SIGNS = np.array([sign for _, sign in SIDES])
 ROOT = ("pelvis_tx", "pelvis_ty", "pelvis_tz", "pelvis_tilt", "pelvis_list", "pelvis_rotation")
 LEG = ("hip_flexion", "hip_adduction", "hip_rotation", "knee_angle", "ankle_angle")
 LUMBAR = ("lumbar_extension", "L5_S1_Flex_Ext")
+LATERAL = ("lumbar_bending", "L5_S1_Lat_Bending")
+TWISTING = ("lumbar_rotation", "L5_S1_axial_rotation")
+"""Names that one angle of the trunk has in different models."""
 NATURAL = {
     "ankle_angle": (-45.0, 45.0),
     "pelvis_tilt": (-75.0, 30.0),
@@ -35,20 +38,28 @@ TRUNK = ((0.43, 0.56), (0.07, 1.45))
 """Trunk, head: share of body mass, place on the line from the hips' midpoint to the shoulders'."""
 
 
+LIMIT_TOLERANCE_RAD = np.radians(3.0)
+"""Recorded angles beyond a limit by less than this are moved onto it; by more, the frame is refused."""
+
+
+def lacking(spec: SkeletonSpec) -> list[str]:
+    """Returns the coordinates and bodies that planted feet need and a skeleton does not have."""
+    coordinates = [*ROOT, *(f"{stem}_{side}" for stem in LEG for side in "rl")]
+    bodies = {f"{n}_{side}" for segment in SEGMENTS for n in segment[:2] for side in "rl"}
+    lacks = [n for n in coordinates if n not in spec.coordinate_names]
+    return lacks + sorted((bodies | {"calcn_r", "calcn_l"}) - set(spec.body_names))
+
+
 def check(spec: SkeletonSpec) -> None:
     """Refuses a skeleton that lacks what planted feet need.
 
     Raises:
         InputError: names what it lacks.
     """
-    coordinates = [*ROOT, *(f"{stem}_{side}" for stem in LEG for side in "rl")]
-    bodies = {f"{n}_{side}" for segment in SEGMENTS for n in segment[:2] for side in "rl"}
-    lacking = [n for n in coordinates if n not in spec.coordinate_names]
-    lacking += sorted((bodies | {"calcn_r", "calcn_l"}) - set(spec.body_names))
-    if lacking:
+    if lacks := lacking(spec):
         raise InputError(
             "model",
-            f"has no {', '.join(lacking)}, so no motion with planted feet can be made for it",
+            f"has no {', '.join(lacks)}, so no motion with planted feet can be made for it",
             "Use a model with the names of the Rajagopal/LaiUhlrich family, a recorded motion, or random poses with "
             "`grounded: 0`",
         )

@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline, PchipInterpolator
 
-from workers.family import SIDES, model_limits
+from workers.family import LATERAL, SIDES, TWISTING, model_limits
 from workers.motions import Motion
-from workers.movement import LATERAL, TWISTING, Movement
+from workers.movement import Movement
 from workers.phases import RATE_HZ, Feet
 from workers.planting import Goal, Wish
 
@@ -214,7 +214,14 @@ class Gait(Movement):
         path = spec.couple(np.clip(path, *model_limits(spec)))
         reached = self._reached(q)
         parameters: dict[str, float | str] = {**self.asked, **self.manner, **reached}
-        return Motion(name=self.kind, times=times, q=path, parameters=parameters)
+        return Motion(
+            name=self.kind,
+            times=times,
+            q=path,
+            parameters=parameters,
+            phase=places,
+            stance=self.planter.standing(),
+        )
 
     def _reached(self, q: Array) -> dict[str, float]:
         """Reads off a stride (n, c) what a gait laboratory reports, degrees and metres."""

@@ -196,14 +196,19 @@ class Kinematics:
         ]
         return out[0], out[1]
 
-    def point_rates(self, posed: Posed, points: Array, bodies: NDArray[np.intp]) -> Array:
-        """Returns d(points) / d(axis) (n, e, p, 3) for points (n, p, 3) fixed to bodies (p,)."""
-        moved = self.carries[bodies][:, self.axis_joint].T[None, :, :, None]
-        lever = points[:, None] - posed.joint_centres[:, self.axis_joint][:, :, None]
-        rates = np.cross(posed.turn[:, :, None], lever) + posed.slide[:, :, None]
-        return np.asarray(np.where(moved, rates, 0.0))
+    def point_rates(
+        self, posed: Posed, points: Array, bodies: NDArray[np.intp], axes: NDArray[np.intp]
+    ) -> Array:
+        """Returns d(points) / d(axis) (n, e, p, 3) of some axes (e,) for points (n, p, 3) fixed to bodies (p,)."""
+        joint = self.axis_joint[axes]
+        lever = points[:, None] - posed.joint_centres[:, joint][:, :, None]
+        a, b, c = np.moveaxis(posed.turn[:, axes, None], -1, 0)
+        x, y, z = np.moveaxis(lever, -1, 0)
+        rates = np.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=-1)
+        rates += posed.slide[:, axes, None]
+        return np.asarray(rates * self.carries[bodies][:, joint].T[None, :, :, None])
 
-    def turn_rates(self, posed: Posed, bodies: NDArray[np.intp]) -> Array:
-        """Returns the angular velocity per unit of each axis (n, e, p, 3) of bodies (p,)."""
-        moved = self.carries[bodies][:, self.axis_joint].T[None, :, :, None]
-        return np.asarray(np.where(moved, posed.turn[:, :, None], 0.0))
+    def turn_rates(self, posed: Posed, bodies: NDArray[np.intp], axes: NDArray[np.intp]) -> Array:
+        """Returns the angular velocity per unit of some axes (e,), (n, e, p, 3), of bodies (p,)."""
+        moved = self.carries[bodies][:, self.axis_joint[axes]].T[None, :, :, None]
+        return np.asarray(posed.turn[:, axes, None] * moved)

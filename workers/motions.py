@@ -7,6 +7,7 @@ A `.mot` under `inDegrees=yes` holds degrees in its rotational columns only: coo
 
 import io
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from scipy.interpolate import PchipInterpolator
 from schemas.errors import InputError
 from schemas.recipes import RandomLot
 from schemas.skeleton import GROUND, SkeletonSpec
+from workers.family import LATERAL, LUMBAR, TWISTING
 
 Array = NDArray[np.float64]
 _HEADER_KEY = re.compile(r"^\s*(nRows|datarows|inDegrees|version)\s*(?:=\s*|\s+)(\S+)\s*$", re.I)
@@ -41,6 +43,11 @@ class Motion:
     """Coordinates that the file lacks, held at the model's default."""
     parameters: dict[str, float | str] = field(default_factory=dict)
     """What a procedural motion was made with and what it reached; lengths m, angles degrees, times s."""
+    phase: Array | None = None
+    """(t,): the share of a made-up movement that is over, 0.5 at its deepest; of one that recurs, how many times it is
+    over. None where there is no such thing."""
+    stance: Array | None = None
+    """(c,) rad and m: a pose that stands flat on the motion's floor; None where the lowest skin says where that is."""
 
     def at(self, times: ArrayLike) -> Array:
         """Interpolates poses (n, c) at times (n,) s; times outside the motion take its first or last pose.
@@ -53,6 +60,14 @@ class Motion:
             return np.repeat(self.q, wanted.size, axis=0)
         result: Array = PchipInterpolator(self.times, self.q, axis=0)(wanted)
         return result
+
+    def phase_at(self, times: ArrayLike) -> Array:
+        """Returns the phase (n,) in [0, 1] at times (n,) s, NaN where the motion has none."""
+        wanted = np.asarray(times, np.float64)
+        if self.phase is None:
+            return np.full(wanted.shape, np.nan)
+        found = np.interp(wanted, self.times, self.phase)
+        return np.where(found > 1.0, found % 1.0, found)
 
     def covered(self, times: ArrayLike) -> NDArray[np.bool_]:
         """Says for times (n,) whether the motion holds rows close enough on both sides to vouch for `at`."""
@@ -77,8 +92,9 @@ def read_mot(data: bytes, name: str, spec: SkeletonSpec) -> Motion:
 
     Either header (`inDegrees=yes` or `no`; the older SIMM header without a version means degrees, as in
     OpenSim), any sampling rate, tabs or spaces. The root's, hips', knees' and ankles' coordinates must be there;
-    others that are missing take the model's default and are listed in `filled`. Columns that the model
-    lacks are refused, but for `*_beta`, which follow the knee and say nothing of their own. Rows that hold NaN
+    others that are missing take the model's default and are listed in `filled`. The trunk's angles are also known by
+    other models' names. Columns that the model lacks are refused, but for `*_beta`, which follow the knee and say
+    nothing of their own. Rows that hold NaN
     are left out and listed in `rejected`.
 
     Raises:
@@ -165,6 +181,7 @@ def _number(cell: str, row: int, name: str) -> float:
 def _match(columns: tuple[str, ...], name: str, spec: SkeletonSpec) -> list[int | None]:
     """Returns each column's coordinate, None where it is one that may be ignored."""
     index = {c: i for i, c in enumerate(spec.coordinate_names)}
+    columns = tuple(_own_name(c, index) for c in columns)
     free = [c.name for c in spec.coordinates if c.coupler is None and not c.locked]
     essential = [c for c in free if c.startswith(_ESSENTIAL)] or free
     unknown = [c for c in columns if c not in index and not c.endswith("_beta")]
@@ -180,6 +197,12 @@ def _match(columns: tuple[str, ...], name: str, spec: SkeletonSpec) -> list[int 
     if twice := sorted({c for c in columns if columns.count(c) > 1}):
         raise InputError(name, f"has the columns {', '.join(twice)} twice", "Keep one of each")
     return [index.get(c) for c in columns]
+
+
+def _own_name(column: str, known: Mapping[str, int]) -> str:
+    """Returns the model's name of a column that has another one in other models."""
+    same = next((names for names in (LUMBAR, LATERAL, TWISTING) if column in names), ())
+    return next((n for n in same if n in known and column not in known), column)
 
 
 def _drop_nan(values: Array, name: str) -> tuple[Array, tuple[tuple[int, str], ...]]:

@@ -15,22 +15,16 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from schemas.recipes import ProceduralLot
-from workers.family import SIDES, model_limits
+from workers.family import LATERAL, SIDES, TWISTING, model_limits
 from workers.motions import Motion
 from workers.planting import Goal, Planter, Wish
 
 Array = NDArray[np.float64]
 PER_PHASE = 10
 """Nodes between two key poses."""
-EASIER = {
-    "stance": 1.2,
-    "step_width": 1.4,
-    "valgus": 0.7,
-    "speed": 0.9,
-    "crouch": 0.8,
-    "step": 0.95,
-}
-"""What the next attempt multiplies where legs went into each other or could not keep up."""
+APART = {"stance": 1.2, "step_width": 1.4, "valgus": 0.7}
+EASIER = {"speed": 0.9, "crouch": 0.8, "step": 0.95, "tempo": 1.15}
+"""What the next attempt multiplies where legs went into each other, and where they could not keep up."""
 NECK_SHARE = 0.6
 """Of the trunk's lean that the neck takes back, so that the eyes stay up."""
 FRONTAL_WEIGHT = 15.0
@@ -52,8 +46,6 @@ def draw(lot: ProceduralLot, rng: np.random.Generator) -> dict[str, float]:
     return asked
 
 
-LATERAL = ("lumbar_bending", "L5_S1_Lat_Bending")
-TWISTING = ("lumbar_rotation", "L5_S1_axial_rotation")
 UPRIGHT = 0.85
 """Share of the pelvis' list that the lumbar spine takes back."""
 ARM = ("arm_flex", "arm_add", "arm_rot", "elbow_flex", "pro_sup")
@@ -74,29 +66,26 @@ class Movement(ABC):
     """Whether the path ends where it began."""
 
     def __init__(
-        self, planter: Planter, lot: ProceduralLot, rng: np.random.Generator, attempt: int = 0
+        self,
+        planter: Planter,
+        lot: ProceduralLot,
+        rng: np.random.Generator,
+        apart: int = 0,
+        easier: int = 0,
     ) -> None:
-        """Draws the movement; each further attempt asks for less, so that legs keep apart and reach."""
-        self.planter, self.attempt = planter, attempt
+        """Draws the movement, by so many attempts further apart and easier to keep up with."""
+        self.planter, self.apart = planter, apart
         self.asked = draw(lot, rng)
-        for name, factor in EASIER.items():
-            if name in self.asked and (name != "valgus" or self.asked[name] > 0):
-                self.asked[name] *= factor**attempt
+        for factors, times in ((APART, apart), (EASIER, easier)):
+            for name, factor in factors.items():
+                if name in self.asked and (name != "valgus" or self.asked[name] > 0):
+                    self.asked[name] *= factor**times
         self.manner: dict[str, float] = {}
         self.style: dict[str, str] = {}
-        self.start = planter.spec.default_pose()
-        for name in ("pelvis_tilt", "pelvis_list", "pelvis_rotation"):
-            planter.put(self.start, name, 0.0)
+        self.start = planter.standing()
         self._toe_gain = [planter.gain(self.start, f"mtp_angle_{s}", f"toes_{s}") for s, _ in SIDES]
         self._neck_gain = planter.gain(self.start, "neck_flexion", "head")
-        posed = planter.kinematics.pose(self.start)
-        hips, knees = (planter.joints(posed, body)[0] for body in ("femur", "tibia"))
-        ankles = planter.joints(posed, "talus")[0]
-        self.hip_width = float(np.linalg.norm(hips[0] - hips[1]))
-        self.leg = float(
-            np.linalg.norm(hips - knees, axis=1).mean()
-            + np.linalg.norm(knees - ankles, axis=1).mean()
-        )
+        self.hip_width, self.leg = planter.hip_width, planter.leg
         self.set_up(rng)
 
     @abstractmethod
@@ -119,6 +108,10 @@ class Movement(ABC):
     def timing(self) -> tuple[Array, Array]:
         """Returns times (t,) and v (t,)."""
 
+    def settle(self, wanted: dict[str, float]) -> dict[str, float]:
+        """Returns the aims, after choosing what was left open for their sake; nothing here."""
+        return wanted
+
     def collapse(self, v: Array) -> Array:
         """Returns the share (n, s) of the frontal fault that each knee shows."""
         return np.zeros((len(v), 2))
@@ -135,7 +128,7 @@ class Movement(ABC):
         The deepest point comes first: what limits leave of the aims is then aimed at all along, so that nothing
         gives way in the middle.
         """
-        wanted = self.aims()
+        wanted = self.settle(self.aims())
         deep = self.planter.solve(self.goal(np.array([self.deepest]), wanted))
         found = self.measure(deep[0])
         aims = {n: found[n] if abs(found[n] - a) > LEANING else a for n, a in wanted.items()}
@@ -176,7 +169,7 @@ class Movement(ABC):
                 q=plain,
                 frontal=angles + fault,
                 frontal_weight=FRONTAL_WEIGHT * np.minimum(1.0, 4.0 * shown),
-                give=shown,
+                give=np.sign(fault) * shown,
             )
         )
 
@@ -200,7 +193,15 @@ class Movement(ABC):
         spec = self.planter.spec
         q = spec.couple(np.clip(q, *model_limits(spec)))
         parameters: dict[str, float | str] = {**self.asked, **self.manner, **self.style, **reached}
-        return Motion(name=self.kind, times=times, q=q, parameters=parameters)
+        first, last = self.parts[0][0], self.parts[-1][1]
+        return Motion(
+            name=self.kind,
+            times=times,
+            q=q,
+            parameters=parameters,
+            phase=(v - first) / (last - first),
+            stance=self.planter.standing(),
+        )
 
     def begin(self, count: int) -> Array:
         """Returns the pose that a search begins with, once per node (n, c)."""
@@ -211,12 +212,14 @@ class Movement(ABC):
         names = [n for n in ("pelvis_tilt", self.planter.lumbar) if n]
         return float(-sum(self.planter.angle(q, n) for n in names))
 
-    def lean_wishes(self, lean: Array, lumbar: Array, weight: float = 3.0) -> list[Wish]:
-        """Wishes for a trunk leaning forward (n,) rad, of which the lumbar spine takes (n,) rad."""
+    def lean_wishes(
+        self, lean: Array, lumbar: Array, weight: float = 3.0, firm: float = 0.25
+    ) -> list[Wish]:
+        """Wishes for a trunk leaning forward (n,) rad, of which the lumbar spine takes (n,) rad, that as `firm`."""
         names = [n for n in ("pelvis_tilt", self.planter.lumbar) if n]
         wishes = [Wish(dict.fromkeys(names, -1.0), lean, weight)]
         if self.planter.lumbar:
-            wishes.append(Wish({self.planter.lumbar: -1.0}, lumbar, weight / 4))
+            wishes.append(Wish({self.planter.lumbar: -1.0}, lumbar, firm * weight))
         return wishes
 
     def tail(self, q: Array, lean: Array, pitch: Array) -> None:

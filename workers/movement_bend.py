@@ -21,12 +21,19 @@ ARM_STYLES: dict[str, ArmStyle] = {
 AGAINST_VERTICAL = ("forward", "hanging")
 """Styles whose flexion is against the vertical, so that the trunk's lean is added to it."""
 CROSSED_LIFT = 7.0
+FLAT, ON_TOES = (0.08, 0.8), (1.05, 1.3)
+"""Where the centre of mass may be, from ankle (0) to ball (1), with heels down and up."""
+SHIFTS = np.array([-0.4, -0.2, 0.2, 0.4])
+RELUCTANCE_DEG = 5.0
+"""Of lean that moving the centre of mass from ankle to ball must gain."""
 
 
 class Bend(Movement):
     """Down and up again about a deepest point at v = 1."""
 
     arm_styles: tuple[str, ...] = tuple(ARM_STYLES)
+    shift: Array | float = 0.0
+    """How much further forward the centre of mass is at the deepest point, from ankle (0) to ball (1)."""
 
     def set_up(self, rng: np.random.Generator) -> None:
         """Draws the manner and stands the feet side by side about the origin."""
@@ -79,6 +86,17 @@ class Bend(Movement):
         """Returns where the centre of mass is wanted, from ankle (0) to ball (1)."""
         return over_forefoot(self.manner["balance"], self.pitch(u).min(axis=1))
 
+    def settle(self, wanted: dict[str, float]) -> dict[str, float]:
+        """Moves the centre of mass over the feet where the trunk's lean then is nearer to what is wanted."""
+        at = float(self.balance(np.ones(1))[0])
+        low, high = FLAT if at < FLAT[1] else ON_TOES
+        self.shift = np.array([0.0, *(np.clip(at + SHIFTS, low, high) - at)])
+        found = self.planter.solve(self.goal(np.full(len(self.shift), self.deepest), wanted))
+        off = [abs(self.lean(q) - wanted["trunk_lean"]) for q in found]
+        cost = np.array(off) + RELUCTANCE_DEG * np.abs(self.shift)
+        self.shift = float(self.shift[int(np.argmin(cost))])
+        return wanted
+
     def knee_difference(self, u: Array) -> Array:
         """Returns how much more the right knee bends (n,), rad."""
         return np.asarray(np.radians(self.asked["asymmetry"]) * u)
@@ -101,7 +119,7 @@ class Bend(Movement):
         self.set_arms(q, u, aims["trunk_lean"])
         ball, ankle = (float(p[:, 0].mean()) for p in (self.feet.ball, self.feet.ankle))
         com = np.zeros((len(v), 2))
-        com[:, 0] = ankle + self.balance(u) * (ball - ankle)
+        com[:, 0] = ankle + (self.balance(u) + self.shift * u**2) * (ball - ankle)
         difference = self.knee_difference(u)
         loose = 3.0 if self.asked["asymmetry"] else 30.0
         wishes = [
@@ -110,7 +128,7 @@ class Bend(Movement):
             Wish({"pelvis_tz": 1.0}, self.asked["hip_shift"] / 100 * u, 100.0),
             Wish({"pelvis_rotation": 1.0}, np.radians(manner["twist"]) * u, loose),
             Wish({"pelvis_list": 1.0}, np.radians(manner["list"]) * u, loose),
-            *self.lean_wishes(lean, self.lumbar(v, lean)),
+            *self.lean_wishes(lean, self.lumbar(v, lean), firm=1.0),
         ]
         return Goal(
             q=q,
@@ -208,6 +226,17 @@ class CalfRaise(Bend):
         """Returns how far the heels are up; asymmetry raises the right one more."""
         rise = self.asked["rise"] + self.asked["asymmetry"] / 2 * np.array([1.0, -1.0])
         return np.asarray(np.radians(rise) * u[:, None])
+
+    def settle(self, wanted: dict[str, float]) -> dict[str, float]:
+        """Moves the centre of mass over the feet where the trunk's lean then is nearer to what is wanted."""
+        at = float(self.balance(np.ones(1))[0])
+        low, high = FLAT if at < FLAT[1] else ON_TOES
+        self.shift = np.array([0.0, *(np.clip(at + SHIFTS, low, high) - at)])
+        found = self.planter.solve(self.goal(np.full(len(self.shift), self.deepest), wanted))
+        off = [abs(self.lean(q) - wanted["trunk_lean"]) for q in found]
+        cost = np.array(off) + RELUCTANCE_DEG * np.abs(self.shift)
+        self.shift = float(self.shift[int(np.argmin(cost))])
+        return wanted
 
     def knee_difference(self, u: Array) -> Array:
         """Returns none: asymmetry is of the heels."""

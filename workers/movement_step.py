@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from workers.family import SIDES, SIGNS
-from workers.movement import LATERAL, ArmStyle, Movement
+from workers.family import LATERAL, SIDES, SIGNS
+from workers.movement import ArmStyle, Movement
 from workers.phases import Feet, Rest, along, over_forefoot, walk
 from workers.planting import Goal, Wish
 
@@ -138,7 +138,7 @@ class SingleLegSquat(OneSided):
             np.radians(thigh0 + (thigh1 - thigh0) * u),
             np.radians(knee0 + (knee1 - knee0) * u),
         )
-        apart = np.radians(-4.0 - 5.0 * self.attempt)
+        apart = np.radians(-4.0 - 5.0 * self.apart)
         put = self.planter.put
         put(q, f"knee_angle_{other}", free)
         put(q, f"hip_flexion_{other}", thigh + 0.7 * lean)

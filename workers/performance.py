@@ -3,7 +3,8 @@
 Dims: t = frame, c = coordinate. rad and m; ground frame.
 """
 
-from dataclasses import dataclass, field
+import functools
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,16 +13,25 @@ from numpy.typing import NDArray
 from schemas.errors import InputError, SampleRejected
 from schemas.recipes import AnyLot, MotLot, ProceduralLot, RandomLot, TrcLot
 from schemas.skeleton import SkeletonSpec
-from workers import marker_ik, motions, movements, osim, random_stances
+from workers import (
+    contacts,
+    family,
+    marker_ik,
+    motions,
+    movements,
+    osim,
+    random_stances,
+    retarget,
+)
 from workers.body import Body
+from workers.family import LIMIT_TOLERANCE_RAD
 from workers.figure import ARM_BOUND_M, LEG_BOUND_M, Figure
 from workers.kinematics import Kinematics
 from workers.motions import Motion
+from workers.planting import Planter
 from workers.synth_plan import Sources
 
 Array = NDArray[np.float64]
-LIMIT_TOLERANCE_RAD = np.radians(3.0)
-"""Recorded angles beyond a limit by less than this are moved onto it; by more, the frame is refused."""
 DRIFT_M = 0.12
 """Of the feet's height over a recording: measured 0.10 m in squats recorded with another body."""
 
@@ -128,14 +138,41 @@ def motion_of(
     """Returns the motion of a lot, its kind, and what is known of its coordinates."""
     if isinstance(lot, MotLot):
         recorded = motions.read_mot(sources.mots[name], lot.mot, model.spec)
-        return motions.perturb(recorded, model.spec, rng.uniform(*lot.perturb), rng), "mot", None
+        return _given_to(model, recorded, lot, sources, rng), "mot", None
     if isinstance(lot, TrcLot):
         recorded, mask = marker_ik.solved(sources.trials[name], lot, model.spec)
-        return motions.perturb(recorded, model.spec, rng.uniform(*lot.perturb), rng), "trc", mask
+        return _given_to(model, recorded, lot, sources, rng), "trc", mask
     if isinstance(lot, ProceduralLot):
         motion = movements.perform(lot, model, rng, body)
         return motion, motion.name, None
     raise InputError(name, "is no lot that can be performed", "Name a movement, mot, trc or random")
+
+
+def _given_to(
+    model: osim.OsimModel,
+    recorded: Motion,
+    lot: MotLot | TrcLot,
+    sources: Sources,
+    rng: np.random.Generator,
+) -> Motion:
+    """Returns a recording as a subject's model shows it: perturbed, on feet that stand where the recorded ones stood.
+
+    `parameters` says `feet`: `planted`, or `grounded` where no foot stands or the model has not the names for it; then
+    each pose is put on the floor by itself.
+    """
+    perturbed = motions.perturb(recorded, model.spec, rng.uniform(*lot.perturb), rng)
+    feet = "grounded"
+    if not family.lacking(model.spec):
+        found = contacts.find(recorded, _unscaled(sources.osim))
+        perturbed = retarget.retarget(perturbed, found, Planter(model))
+        feet = "grounded" if perturbed.stance is None else "planted"
+    return replace(perturbed, parameters=perturbed.parameters | {"feet": feet})
+
+
+@functools.lru_cache(maxsize=2)
+def _unscaled(model: bytes) -> Planter:
+    """Returns the solver of a model as it is: what recordings were made with, as far as is known."""
+    return Planter(osim.OsimModel(model))
 
 
 def _times(lot: AnyLot, motion: Motion, rng: np.random.Generator) -> Array:
@@ -183,24 +220,37 @@ def within_limits(q: Array, spec: SkeletonSpec) -> tuple[Array, dict[int, Sample
 
 
 def on_floor(
-    q: Array, spec: SkeletonSpec, person: Standing, lot: AnyLot, whole: Array | None = None
+    q: Array,
+    spec: SkeletonSpec,
+    person: Standing,
+    lot: AnyLot,
+    whole: Array | None = None,
+    stance: Array | None = None,
 ) -> Array:
     """Moves the root so that the lowest skin stands on y = 0 and the person near the origin.
 
     Args:
-        whole: (n, c) poses that stand for the motion where `q` (t, c) are moments of it; then no pose depends on
+        q: (t, c) poses.
+        spec: the skeleton.
+        person: who stands.
+        lot: what it does.
+        whole: (n, c) poses that stand for the motion where `q` are moments of it; then no pose depends on
             the others in `q`.
+        stance: (c,) the pose whose lowest skin is the motion's floor, where it has one.
 
-    Random poses each by itself, procedural motions as a whole. In a recording the height of the feet drifts, as the
-    root moves as another body's did: lifts up to `DRIFT_M` are taken out, and longer ones (flights) shortened by it.
+    Random poses each by itself, motions with a stance as a whole. In recordings without one the feet's height drifts,
+    as the root moves as another body's did: lifts up to `DRIFT_M` are taken out, and longer ones (flights) shortened.
     """
     each = isinstance(lot, RandomLot)
-    drift = np.inf if each else DRIFT_M if isinstance(lot, MotLot | TrcLot) else 0.0
     columns = [_root_column(spec, name) for name in ("pelvis_tx", "pelvis_ty", "pelvis_tz")]
-    lowest = _lowest(q, person)
-    floor = (lowest if whole is None else _lowest(whole, person)).min()
     moved = q.copy()
-    moved[:, columns[1]] -= lowest - np.maximum(0.0, lowest - floor - drift)
+    if stance is not None:
+        moved[:, columns[1]] -= _lowest(stance[None], person)
+    else:
+        lowest = _lowest(q, person)
+        floor = (lowest if whole is None else _lowest(whole, person)).min()
+        drift = np.inf if each else DRIFT_M if isinstance(lot, MotLot | TrcLot) else 0.0
+        moved[:, columns[1]] -= lowest - np.maximum(0.0, lowest - floor - drift)
     for column in (columns[0], columns[2]):
         middle = (q if whole is None else whole)[:, column].mean()
         moved[:, column] -= q[:, column] if each else middle

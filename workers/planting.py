@@ -33,9 +33,11 @@ from workers.osim import OsimModel
 
 Array = NDArray[np.float64]
 FOOT_WEIGHT = 3e3
-SLIP_M, ROLL_DEG = 0.0027, 8.0
-"""How far a planted foot gives: what its heel and ball may move by turning, and the roll of a foot that pronates or
+SLIP_M, ROLL_DEG = 0.002, 8.0
+"""How far a planted foot gives: what half its length may move by turning, and the roll of a foot that pronates or
 supinates (rearfoot eversion in squats reaches 8 degrees and more)."""
+BALL_GIVES_M = 0.0044
+"""What the ball may move by both; a ball that lies high over the sole is moved more by the same roll."""
 PIVOT = 1.4
 """Where a foot turns, in half feet before the heel: the ball also moves when the foot rolls, the heel does not."""
 GIVE_WEIGHT = 2.0
@@ -74,7 +76,7 @@ class Goal:
     hold: Array
     """(n, s, 2): shares of FOOT_WEIGHT for a foot's place and direction."""
     give: Array
-    """(n, s): share of the turning and rolling allowed to a foot."""
+    """(n, s): share of the turning and rolling allowed to a foot, inwards, or outwards where negative."""
     wishes: list[Wish] = field(default_factory=list)
     com: Array | float = 0.0
     """(n, 2): x and z of the centre of mass."""
@@ -115,15 +117,28 @@ class Planter:
         names = [*ROOT, *([self.lumbar] if self.lumbar else [])]
         names += [f"{stem}_{side}" for stem in stems for side in "rl"]
         self.columns = np.array([self.coordinate[n] for n in names])
-        self._of_axis = (self.kinematics.axis_coordinate[:, None] == self.columns).astype(float)
+        of_axis = self.kinematics.axis_coordinate[:, None] == self.columns
+        self._axes = np.flatnonzero(of_axis.any(axis=1))
+        self._of_axis = of_axis[self._axes].astype(float)
         self._calcanei = np.array([self.body["calcn_r"], self.body["calcn_l"]])
         self._on = np.concatenate([np.arange(len(self.spec.joints)), self._calcanei])
         self.mass = mass_shares(self.spec)
-        standing = self.kinematics.pose(self.spec.default_pose())
+        standing = self.kinematics.pose(self.standing())
         heels = standing.T_ground_from_body[0, :, :3, 3][self._calcanei]
         balls = self.joints(standing, "toes")[0]
         self.half_foot = float(np.linalg.norm(balls - heels, axis=1).mean()) / 2
         """Half the distance from heel to ball."""
+        height = float((balls - heels)[:, 1].max())
+        rolled = BALL_GIVES_M - (2.0 - PIVOT) * SLIP_M
+        roll = min(np.sin(np.radians(ROLL_DEG)), rolled / max(height, rolled))
+        self.most_give = np.array([SLIP_M / self.half_foot, np.arcsin(roll)])
+        """How far a foot may turn and roll, rad."""
+        hips, knees, ankles = (self.joints(standing, b)[0] for b in ("femur", "tibia", "talus"))
+        self.hip_width = float(np.linalg.norm(hips[0] - hips[1]))
+        self.leg = sum(
+            float(np.linalg.norm(a - b, axis=1).mean()) for a, b in ((hips, knees), (knees, ankles))
+        )
+        """Length of the legs, hip to knee to ankle."""
 
     def movable(self, *names: str) -> bool:
         """Says whether the model has all these coordinates, unlocked."""
@@ -170,6 +185,13 @@ class Planter:
         ]
         return np.asarray(SIGNS * np.sum(np.arcsin(slopes), axis=0))
 
+    def standing(self) -> Array:
+        """Returns the default pose (c,), upright: its feet are flat on one level."""
+        q = self.spec.default_pose()
+        for name in ROOT[3:]:
+            self.put(q, name, 0.0)
+        return q
+
     def solve(self, goal: Goal) -> Array:
         """Finds the path (n, c) near goal.q.
 
@@ -190,11 +212,15 @@ class Planter:
                 break
         return self._posed(goal.q, x)
 
+    def near(self, goal: Goal) -> Array:
+        """Finds the path (n, c) next to goal.q, downhill all the way."""
+        return self._posed(goal.q, self._search(goal, self._begin(goal), bold=0)[0])
+
     def _begin(self, goal: Goal) -> Array:
         """Returns the unknowns (n, k + 4) of goal.q."""
         return np.hstack([goal.q[:, self.columns], np.zeros((len(goal.q), 4))])
 
-    def _search(self, goal: Goal, start: Array) -> tuple[Array, Array]:
+    def _search(self, goal: Goal, start: Array, bold: int = BOLD) -> tuple[Array, Array]:
         """Returns the unknowns (n, k + 4) after damped Gauss-Newton steps that end at the limits, and the cost.
 
         The damping of a node rises where a step made things worse (Levenberg and Marquardt); that step is undone.
@@ -216,8 +242,8 @@ class Planter:
             there = np.clip(here + step, bottom[going], top[going])
             J_there, residual_there = self._conditions(there, _rows(goal, going))
             cost_there = np.square(residual_there).sum(axis=1)
-            better = (cost_there <= cost[going]) | (iteration < BOLD)
-            settled = better & (cost_there > cost[going] * (1.0 - SETTLED)) & (iteration >= BOLD)
+            better = (cost_there <= cost[going]) | (iteration < bold)
+            settled = better & (cost_there > cost[going] * (1.0 - SETTLED)) & (iteration >= bold)
             won = going[better]
             x[won], J[won], cost[won] = there[better], J_there[better], cost_there[better]
             residual[won] = residual_there[better]
@@ -231,9 +257,10 @@ class Planter:
     def _box(self, goal: Goal) -> tuple[Array, Array]:
         """Returns the unknowns' limits (n, k + 4): coordinates, then what feet give."""
         low, high = self.low[self.columns] + MARGIN, self.high[self.columns] - MARGIN
-        most = _most_give(goal, self.half_foot)
-        bottom = np.hstack([np.tile(np.minimum(low, high), (len(most), 1)), -most])
-        return bottom, np.hstack([np.tile(np.maximum(low, high), (len(most), 1)), most])
+        most = (goal.give[:, :, None] * self.most_give).reshape(-1, 4)
+        bottom = np.hstack([np.tile(np.minimum(low, high), (len(most), 1)), np.minimum(most, 0.0)])
+        top = np.hstack([np.tile(np.maximum(low, high), (len(most), 1)), np.maximum(most, 0.0)])
+        return bottom, top
 
     def _posed(self, q: Array, x: Array) -> Array:
         """Returns q (n, c) with the unknowns' values x (n, k + 4)."""
@@ -252,7 +279,7 @@ class Planter:
         posed = self.kinematics.pose(q)
         heels = posed.T_ground_from_body[..., :3, 3][:, self._calcanei]
         points = np.concatenate([posed.joint_centres, heels], axis=1)
-        by_axis = self.kinematics.point_rates(posed, points, self._on)
+        by_axis = self.kinematics.point_rates(posed, points, self._on, self._axes)
         state = _State(posed, points, self._by_unknown(by_axis))
         parts = [
             self._feet(state, give, goal),
@@ -276,7 +303,7 @@ class Planter:
 
     def _feet(self, state: _State, give: Array, goal: Goal) -> tuple[Array, Array]:
         """Returns the conditions of both feet: place and direction."""
-        turn = self.kinematics.turn_rates(state.posed, self._calcanei)
+        turn = self.kinematics.turn_rates(state.posed, self._calcanei, self._axes)
         turn = self._by_unknown(turn)
         R, origin, axes, levers = _given(goal, give, self.half_foot)
         T = state.posed.T_ground_from_body[:, self._calcanei]
@@ -352,12 +379,6 @@ def _rows(goal: Goal, rows: NDArray[np.intp]) -> Goal:
     picked: dict[str, Any] = {name: pick(getattr(goal, name)) for name in places}
     feet = {name: getattr(goal, name)[rows] for name in ("q", "R", "origin", "hold", "give")}
     return Goal(wishes=wishes, **picked, **feet)
-
-
-def _most_give(goal: Goal, half_foot: float) -> Array:
-    """Returns how far each foot may turn and roll (n, 4), rad."""
-    most = np.array([SLIP_M / half_foot, np.radians(ROLL_DEG)])
-    return np.asarray((goal.give[:, :, None] * most).reshape(-1, 4))
 
 
 def _given(goal: Goal, give: Array, half_foot: float) -> tuple[Array, Array, Array, Array]:

@@ -27,14 +27,14 @@ from workers import coco, osim, quality, synth
 
 log = logging.getLogger(__name__)
 STAGES = {
-    "pose": 3,
+    "pose": 4,
     "body": 2,
     "wardrobe": 2,
     "scene": 2,
     "render": 2,
     "annotate": 2,
-    "coco": 2,
-    "shard": 3,
+    "coco": 3,
+    "shard": 4,
 }
 """Raise a stage's number when its output changes; every shard that depends on it is then rebuilt."""
 _SYNTH_STAGES = ("pose", "body", "wardrobe", "scene", "render", "annotate", "shard")

@@ -43,18 +43,32 @@ class Take:
     """Targets that frames miss."""
     motion: motions.Motion | None = None
 
+    @property
+    def stance(self) -> Array | None:
+        """The pose (c,) that stands on the motion's floor, where it has one."""
+        return None if self.motion is None else self.motion.stance
+
+    @property
+    def phase(self) -> Array:
+        """The share of the movement that is over in each frame (t,), NaN where there is no such thing."""
+        if self.motion is None:
+            return np.full(len(self.times), np.nan)
+        return self.motion.phase_at(self.times)
+
     def standing(
         self, spec: SkeletonSpec, person: performance.Standing, lot: AnyLot, number: int
     ) -> dict[int, dict[str, Any]]:
-        """Returns time, pose on the floor, what is known of it, and `number` as the motion's, of each fit frame."""
+        """Returns of each fit frame time, phase, pose on the floor, what is known, and `number` as the motion's."""
         usable = [i for i, frame in enumerate(self.frames) if frame not in self.rejects]
         if not usable:
             return {}
-        moved = performance.on_floor(self.q[usable], spec, person, lot, self.whole)
+        phase = self.phase
+        moved = performance.on_floor(self.q[usable], spec, person, lot, self.whole, self.stance)
         return {
             self.frames[i]: {
                 "motion_id": number,
                 "time": self.times[i],
+                "phase": phase[i],
                 "q": q,
                 "q_mask": 1 if self.q_mask is None else self.q_mask[i],
             }

@@ -35,6 +35,7 @@ from workers import (
     anny_data,
     body,
     coco,
+    contacts,
     development,
     images,
     motions,
@@ -44,12 +45,14 @@ from workers import (
     produce,
     quality,
     render,
+    retarget,
     stage,
     surfaces,
     synth,
     wardrobe,
 )
 from workers.light import Light, hemisphere
+from workers.planting import Planter
 
 FOLDER = Path(__file__).parent
 WHOLE = "whole"
@@ -116,6 +119,8 @@ def pose() -> dict[str, Any]:
     rows = np.stack([spec.default_pose(), bent(spec), spec.default_pose()])
     text = motions.write_mot(spec, np.arange(3) / 10.0, rows)
     recorded = motions.read_mot(text, "golden.mot", spec)
+    own = Planter(poser)
+    planted = retarget.retarget(recorded, contacts.find(recorded, own), own)
     shaken = motions.perturb(recorded, spec, 3.0, rng("perturb"))
     shaken = replace(shaken, q=performance.within_limits(shaken.q, spec)[0])
     standing: Any = _Sticks(poser)
@@ -124,6 +129,8 @@ def pose() -> dict[str, Any]:
         "parameters": exact(sorted(squat.parameters)),
         "floor": floats(performance.on_floor(q, spec, standing, lot)),
         "random": floats(motions.random_poses(RandomLot(), spec, 2, rng("random"))),
+        "planted": floats(planted.q),
+        "phase": floats(squat.phase_at(times)),
         "recorded": floats(shaken.at([0.03, 0.17])),
     }
 
