@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from schemas.geometry import project, transform_points
-from schemas.recipes import SynthRecipe
+from schemas.recipes import People, SynthRecipe
 from schemas.shards import ShardContents, ShardKey
-from workers import images, synth
+from workers import bystanders, images, osim, synth
 
 MAPS = Path(__file__).parents[1] / "../shared/data/makehuman_cc0/hdri"
 NUMBERS_OF_THE_FILM = {"shutter", "motion_blur", "exposure", "compression"}
@@ -89,3 +89,11 @@ def test_every_share_is_kept_and_described() -> None:
     assert sum(about["bystanders"] for about in contents.tables["lights"]) > 0
     for jpeg in contents.images:
         assert images.decode(jpeg).std() > 10
+
+
+def test_people_in_the_background_wear_the_colours_of_their_cloth() -> None:
+    rng = np.random.default_rng(0)
+    figures = bystanders.draw(People(), osim.read_model("default"), 0, 6, rng)
+    means = np.array([s.colours.mean(axis=0) for figure in figures for s in figure])
+    assert np.ptp(means, axis=1).max() > 0.3  # something is vivid
+    assert (means.min(axis=1) < 0.97).all()  # and nothing has lost its texture

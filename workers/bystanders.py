@@ -6,6 +6,7 @@ Who they are belongs to the recipe's seed, so a frame shows the same people wher
 from dataclasses import replace
 from functools import lru_cache
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,7 +15,7 @@ from schemas.shards import generator
 from workers import body, osim, wardrobe
 from workers.maps import coarser
 from workers.outfits import Outfit
-from workers.surfaces import SCENERY, Surface, place
+from workers.surfaces import SCENERY, TILE_PX, Floats, Surface, place
 
 Array = NDArray[np.float64]
 Figure = tuple[Surface, ...]
@@ -22,6 +23,8 @@ Figure = tuple[Surface, ...]
 CROWD, POSES = 6, 4
 """How many people there are, and in how many poses each is seen."""
 _MANY = 1500
+_BLEND_PX = 8
+"""A vertex takes the mean of so many texels across."""
 
 
 def draw(
@@ -55,7 +58,7 @@ def _reduced(surface: Surface) -> Surface:
         surface,
         vertices=np.ascontiguousarray(surface.vertices[kept]),
         faces=numbers.reshape(-1, 3).astype(np.int32),
-        colours=np.ascontiguousarray(surface.colours[kept]),
+        colours=np.ascontiguousarray(_coloured(surface)[kept]),
         parts=np.full(len(kept), SCENERY, np.uint8),
         # Their cloth's weave is not seen from there, and each new texture costs the renderer all its pyramids.
         texture=surface.texture if surface.holes else None,
@@ -63,6 +66,16 @@ def _reduced(surface: Surface) -> Surface:
         normals=None,
         name="bystander",
     )
+
+
+def _coloured(surface: Surface) -> Floats:
+    """Returns the colours (v, 3) that its vertices have with the texture on, which then can go."""
+    if surface.texture is None or surface.uv is None or surface.holes:
+        return surface.colours
+    side = TILE_PX // _BLEND_PX
+    tile = cv2.resize(surface.texture.pixels[..., :3], (side, side), interpolation=cv2.INTER_AREA)
+    column, row = (np.floor(surface.uv * side).astype(np.intp) % side).T
+    return np.asarray(surface.colours * tile[row, column] / np.float32(255.0), np.float32)
 
 
 @lru_cache(maxsize=CROWD)
