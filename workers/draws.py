@@ -15,8 +15,8 @@ from schemas.layout import ARRAYS
 from schemas.quantities import Rows
 from schemas.recipes import SynthRecipe
 from schemas.shards import generator
-from workers import cast, manner, performance, shot, takes
-from workers.synth_plan import Sources, spec_of, split_of
+from workers import cast, manner, osim, performance, shot, takes
+from workers.synth_plan import Sources, split_of
 
 _OF_MOTION = frozenset(
     {"sample_id", "motion_id", "time", "q", "group_id", "garment_id", "anthropometry"}
@@ -41,7 +41,7 @@ def draw(
 def _draw(
     recipe: SynthRecipe, sources: Sources, lot: str, subject: int, wanted: frozenset[str]
 ) -> Rows:
-    spec = spec_of(sources.osim)
+    spec = osim.read_skeleton(sources.osim)
     person = cast.person_of(recipe, sources, lot, subject)
     shown = takes.takes_of(recipe, lot, sources, person.model, person.body, subject)
     tables: dict[str, Any] = {

@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,6 +120,7 @@ def _unit(vector: Any) -> Vec3:
     return (float(x), float(y), float(z))
 
 
+@lru_cache(maxsize=8)
 def read_skeleton(osim: bytes) -> SkeletonSpec:
     """Distils a model into plain data.
 
@@ -128,16 +130,12 @@ def read_skeleton(osim: bytes) -> SkeletonSpec:
         InputError: OpenSim cannot load it, or it holds a joint or function that is not supported.
     """
     model, _ = _load(osim)
-    return _skeleton(model)
-
-
-def _skeleton(model: Any) -> SkeletonSpec:
     with _named_refusal():
         couplers, ignored = _couplers(model)
         joints, loops = _tree(model)
         ignored += [f"{joint.name} (joint that closes a loop)" for joint in loops]
         if ignored:
-            warnings.warn(f"constraints are ignored: {', '.join(ignored)}", stacklevel=3)
+            warnings.warn(f"constraints are ignored: {', '.join(ignored)}", stacklevel=2)
         coordinates = list(_each(model.getCoordinateSet()))
         names = enumerate(coordinate_names(coordinates))
         moving = tuple(_coordinate(coordinates[i], n, couplers.get(i)) for i, n in names)
@@ -455,7 +453,7 @@ class OsimModel:
 
     def __init__(self, osim: bytes, scale: Array | None = None) -> None:
         self._model, self._state = _load(osim)
-        self.spec = _skeleton(self._model)
+        self.spec = read_skeleton(osim)
         """Of the unscaled model."""
         self.scale = None if scale is None else check_scale(scale, self.spec)
         """(b, 3), None for the model as it is."""

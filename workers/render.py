@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers import film
-from workers.gpu import CATCHER, SHADOW_PX, VERTEX, Gpu
+from workers.gpu import CATCHER, SHADOW_PX, SURFACES, VERTEX, Gpu
 from workers.light import LUMA, Light, irradiance
 from workers.maps import coarser, height_camera, shadow_camera
 from workers.surfaces import Floats, Normals, Surface, Texture
@@ -28,6 +28,8 @@ NEAR, FAR = 0.1, 80.0
 """Clip planes along the camera axis, metres."""
 _REMEMBERED = 4000
 """Faces of a mesh that is worth remembering from frame to frame; scenery is smaller and new every time."""
+_FEW = 200
+"""Faces of what a person wears (it brings its normals) that throw its shadow as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,26 +67,39 @@ def clip_from_camera(K: Array, size: int, rate: int) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """All surfaces in one vertex and one index array: cut-outs, two-sided, the rest; then what throws shadows."""
+    """All surfaces in one vertex and one index array, kind by kind; then what throws shadows."""
 
     vertices: NDArray[Any]
     faces: NDArray[np.uint32]
-    holes: int
-    """Faces 0 … are cut out by their texture."""
-    two_sided: int
-    """Faces 0 … are seen from both sides, the rest from outside only."""
-    seen: int
-    """How many faces are seen; the rest throw shadows."""
+    ends: tuple[int, ...]
+    """How many faces there are up to the end of each kind of `_KINDS`."""
     casters_two_sided: int
     """How many of the faces that throw shadows do so with both sides."""
     casting: Floats
     """(3, n) vertices that throw shadows."""
 
+    @property
+    def seen(self) -> int:
+        """How many faces are seen; the rest throw shadows."""
+        return self.ends[-1]
 
-def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture | None], int]) -> _Batch:
+
+_KINDS = ("holes", "two-sided textured", "two-sided plain", "plain", "textured")
+
+
+def _kind(surface: Surface) -> int:
+    """Returns the place in `_KINDS`: what is drawn with one program lies together."""
+    if surface.holes:
+        return 0
+    if surface.two_sided:
+        return 2 if surface.texture is None else 1
+    return 3 if surface.texture is None else 4
+
+
+def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture], int]) -> _Batch:
     # A stable order: within a run the caller's, who names the person first, which spares shading what it hides.
     surfaces = [replace(s, two_sided=True, casts=False) if s.holes else s for s in surfaces]
-    ordered = sorted(surfaces, key=lambda s: (not s.holes, not s.two_sided))
+    ordered = sorted(surfaces, key=_kind)
     sizes = [len(s.vertices) for s in ordered]
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.uint32)
     vertices = np.zeros(int(starts[-1]), VERTEX)
@@ -97,7 +112,7 @@ def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture | None], int]) -
         rows["in_colour"] = np.clip(surface.colours * np.float32(255) + np.float32(0.5), 0, 255)
         rows["in_part"] = surface.parts
         rough = CATCHER if surface.catcher else min(round(surface.roughness * 255), CATCHER - 1)
-        rows["in_finish"] = (layer(surface.texture), rough)
+        rows["in_finish"] = (0 if surface.texture is None else layer(surface.texture), rough)
         if surface.normals is not None:
             rows["in_normal"] = surface.normals
         elif len(surface.faces) > _REMEMBERED:
@@ -112,9 +127,9 @@ def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture | None], int]) -
     return _Batch(
         vertices=vertices,
         faces=np.concatenate([*faces, *throwing]),
-        holes=sum(len(s.faces) for s in ordered if s.holes),
-        two_sided=sum(len(s.faces) for s in ordered if s.two_sided),
-        seen=sum(len(s.faces) for s in ordered),
+        ends=tuple(
+            sum(len(s.faces) for s in ordered if _kind(s) <= kind) for kind in range(len(_KINDS))
+        ),
         casters_two_sided=sum(
             len(f) for f, (s, _) in zip(throwing, casting, strict=True) if s.two_sided
         ),
@@ -126,7 +141,7 @@ def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture | None], int]) -
 
 def _coarse(surface: Surface, faces: NDArray[np.uint32], start: np.uint32) -> NDArray[np.uint32]:
     """Returns the faces by which a surface throws its shadow."""
-    if len(faces) <= _REMEMBERED:
+    if len(faces) <= (_REMEMBERED if surface.normals is None else _FEW):
         return faces
     return coarser(surface.faces, len(surface.vertices)).astype(np.uint32) + start
 
@@ -234,11 +249,11 @@ def _draw_maps(gpu: Gpu, batch: _Batch, light: Light) -> None:
         target.clear(depth=1.0)
         gpu.set("depth", map_from_ground=matrix)
         gpu.ctx.enable_only(moderngl.DEPTH_TEST)
-        gpu.run(gpu.draw_depth, batch.seen, batch.seen + batch.casters_two_sided)
+        gpu.run("depth", batch.seen, batch.seen + batch.casters_two_sided)
         gpu.ctx.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
-        gpu.run(gpu.draw_depth, batch.seen + batch.casters_two_sided, len(batch.faces))
+        gpu.run("depth", batch.seen + batch.casters_two_sided, len(batch.faces))
     gpu.set(
-        "reached",
+        "resolve",
         shadow_from_ground=shadow,
         texel_m=float(edges.max()) / SHADOW_PX,
         penumbra=np.maximum(light.softness / edges, 1.5 / SHADOW_PX),
@@ -254,7 +269,7 @@ def _draw_surfaces(
     gpu.seen.use()
     gpu.seen.clear(1.0, 1.0, 1.0, 1.0, depth=1.0)
     gpu.bind(textures=gpu.textures)
-    for program in ("surface", "holes"):
+    for program in SURFACES:
         gpu.set(
             program,
             clip_from_ground=clip_from_ground,
@@ -263,15 +278,19 @@ def _draw_surfaces(
             ambient=(light.ambient / light.white).T,
             side=1.0,
         )
+    holes, textured, two_sided, plain, seen = batch.ends
     gpu.ctx.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
-    gpu.run(gpu.draw, batch.holes, batch.seen)
-    gpu.run(gpu.draw_holes, 0, batch.holes)
-    if batch.two_sided:
-        gpu.set("surface", side=-1.0)
-        gpu.set("holes", side=-1.0)
+    gpu.run("textured", holes, textured)
+    gpu.run("plain", textured, plain)
+    gpu.run("textured", plain, seen)
+    gpu.run("holes", 0, holes)
+    if two_sided:
+        for program in SURFACES:
+            gpu.set(program, side=-1.0)
         gpu.ctx.cull_face = "front"
-        gpu.run(gpu.draw, batch.holes, batch.two_sided)
-        gpu.run(gpu.draw_holes, 0, batch.holes)
+        gpu.run("textured", holes, textured)
+        gpu.run("plain", textured, two_sided)
+        gpu.run("holes", 0, holes)
         gpu.ctx.cull_face = "back"
 
 
@@ -284,39 +303,25 @@ def _light_frame(
     ambient_part, sun_bare, normal_rough = gpu.seen.color_attachments
     mirror_white = light.sun + light.white
     gpu.ctx.enable_only(moderngl.NOTHING)
-    gpu.reached.use()
-    gpu.bind(
-        normal_rough=normal_rough,
-        depth=gpu.depth,
-        shadow_map=gpu.shadow_map,
-        height_map=gpu.height_map,
-    )
-    gpu.set(
-        "reached",
-        eye=-rotation.T @ T_cam_from_ground[:3, 3],
-        ray_from_corner=ray_from_corner,
-        to_sun=light.direction,
-        sun_level=float(light.sun @ LUMA / (mirror_white @ LUMA)),
-        level=light.ambient @ LUMA / (mirror_white @ LUMA),
-        planes=(NEAR, FAR),
-        rate=gpu.rate,
-        samples=(float(gpu.samples),) * 2,
-    )
-    gpu.draw_reached.render(moderngl.TRIANGLES)
-
-    (reached,) = gpu.reached.color_attachments
     gpu.picture.use()
     gpu.bind(
         ambient_part=ambient_part,
         sun_bare=sun_bare,
-        reached=reached,
+        normal_rough=normal_rough,
         depth=gpu.depth,
+        shadow_map=gpu.shadow_map,
+        height_map=gpu.height_map,
         photo=gpu.photo,
     )
     on_floor = irradiance(light.ambient, np.array([0.0, 1.0, 0.0]))
     from_sun = light.sun * max(float(light.direction[1]), 0.0)
     gpu.set(
         "resolve",
+        eye=-rotation.T @ T_cam_from_ground[:3, 3],
+        to_sun=light.direction,
+        sun_level=float(light.sun @ LUMA / (mirror_white @ LUMA)),
+        level=light.ambient @ LUMA / (mirror_white @ LUMA),
+        samples=(float(gpu.samples),) * 2,
         floor_ambient=on_floor / (on_floor + from_sun),
         floor_sun=from_sun / (on_floor + from_sun),
         ray_from_corner=ray_from_corner,

@@ -9,13 +9,15 @@ uniform float side;       // 1 draws the outside of what is seen, -1 its inside
 
 in vec3 in_position;  // ground frame, metres
 in vec3 in_normal;
-in vec2 in_uv;
 in vec3 in_colour;  // sRGB, 0..1
 in uint in_part;
 in uvec2 in_finish;  // texture layer, roughness 0..254 (255: shadow catcher)
 
-out vec3 normal;
+#ifndef PLAIN
+in vec2 in_uv;
 out vec3 uv_layer;
+#endif
+out vec3 normal;
 out vec3 ambient_root;
 out vec3 sun_root;
 flat out vec3 part_bare_rough;
@@ -29,7 +31,9 @@ vec3 irradiance(vec3 n) {
 void main() {
     bool catcher = in_finish.y == 255u;
     normal = in_normal * side;
+#ifndef PLAIN
     uv_layer = vec3(in_uv, float(in_finish.x));
+#endif
     vec3 albedo = mix(in_colour / 12.92, pow((in_colour + 0.055) / 1.055, vec3(2.4)), step(0.04045, in_colour));
     ambient_root = catcher ? vec3(1.0) : sqrt(albedo * irradiance(normal));
     sun_root = catcher ? vec3(1.0) : sqrt(albedo * sun * max(dot(normal, to_sun), 0.0));
