@@ -27,21 +27,27 @@ def bounded_steps(J: Array, residual: Array, low: Array, high: Array, damping: A
     H = JT @ J
     H[:, np.arange(H.shape[1]), np.arange(H.shape[1])] += damping[:, None]
     g = (JT @ residual[..., None])[..., 0]
-    x, held = np.zeros_like(g), np.zeros(g.shape, bool)
+    solved, held = np.zeros_like(g), np.zeros(g.shape, bool)
+    going, x = np.arange(len(g)), solved
     for _ in range(PASSES):
         x = _free_solution(H, g, x, held)
         beyond = ~held & ((x < low) | (x > high))
         x = np.clip(x, low, high)
+        solved[going] = x
         slope = (H @ x[..., None])[..., 0] + g
         pulled = held & np.where(x <= low, slope < -RELEASE, slope > RELEASE)
         pulled &= ~beyond.any(1, keepdims=True)
-        if not beyond.any() and not pulled.any():
-            break
         held |= beyond
         most = np.argmax(np.where(pulled, np.abs(slope), 0.0), axis=1)
         rows = np.flatnonzero(pulled.any(1))
         held[rows, most[rows]] = False
-    return x
+        more = beyond.any(1) | pulled.any(1)
+        if not more.any():
+            break
+        if not more.all():  # the others would find the same again
+            going = going[more]
+            H, g, x, held, low, high = (part[more] for part in (H, g, x, held, low, high))
+    return solved
 
 
 def _free_solution(H: Array, g: Array, x: Array, held: NDArray[np.bool_]) -> Array:
