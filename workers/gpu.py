@@ -22,7 +22,7 @@ VERTEX = np.dtype(
         ("in_position", "f4", 3),
         ("in_normal", "f4", 3),
         ("in_uv", "f4", 2),
-        ("in_colour", "u1", 3),
+        ("in_root", "u1", 3),
         ("in_part", "u1"),
         ("in_finish", "u1", 2),
         ("unused", "u1", 2),
@@ -30,6 +30,8 @@ VERTEX = np.dtype(
 )
 _FORMATS = ("3f", "3f", "2f", "3f1", "1u1", "2u1", "2x")
 """Of the fields of `VERTEX`, as moderngl writes them."""
+_CLIP_DISTANCE0 = 0x3000
+"""GL's number, which moderngl does not name."""
 CATCHER = 255
 """The roughness, of 255, that marks a shadow catcher."""
 _PROGRAMS = {
@@ -41,6 +43,11 @@ _PROGRAMS = {
     "resolve": ("screen", "resolve", ""),
 }
 """Vertex shader, fragment shader, and what is defined for both."""
+_SAMPLERS = (
+    *("textures", "ambient_part", "sun_bare", "normal_rough", "depth", "photo"),
+    *("shadow_map", "height_map"),
+)
+"""By the unit that they read."""
 SURFACES = ("textured", "plain", "holes")
 """The programs that draw what is seen."""
 
@@ -87,6 +94,10 @@ class Gpu:
         ctx.front_face = "cw"
         self.size, self.rate, self.samples = size, rate, size * rate + (rate - 1)
         self.programs = {name: self._program(*kind) for name, kind in _PROGRAMS.items()}
+        for program in self.programs.values():
+            for unit, name in enumerate(_SAMPLERS):
+                if name in program:
+                    program[name].value = unit
         self.depth = ctx.depth_texture((self.samples, self.samples))
         self.depth.compare_func = ""
         self.depth.filter = (moderngl.NEAREST, moderngl.NEAREST)
@@ -179,6 +190,11 @@ class Gpu:
                 "would draw wrong pictures. Give every thread and process its own Renderer."
             )
 
+    def clip(self, count: int) -> None:
+        """Lets the first `count` clip distances of the vertex shaders count, of 4."""
+        for i in range(4):
+            (self.ctx.enable_direct if i < count else self.ctx.disable_direct)(_CLIP_DISTANCE0 + i)
+
     def run(self, program: str, start: int, stop: int) -> None:
         """Draws faces start … stop-1."""
         if stop > start:
@@ -188,11 +204,8 @@ class Gpu:
 
     def bind(self, **textures: Any) -> None:
         """Puts textures on the units that the samplers of their name read."""
-        for unit, (name, texture) in enumerate(textures.items()):
-            texture.use(unit)
-            for program in self.programs.values():
-                if name in program:
-                    program[name].value = unit
+        for name, texture in textures.items():
+            texture.use(_SAMPLERS.index(name))
 
     def set(self, program: str, **uniforms: Any) -> None:
         """Sets uniforms; matrices are given in row order, as numpy has them. Unused ones are skipped."""

@@ -81,14 +81,16 @@ def _named_refusal() -> Iterator[None]:
         ) from error
 
 
-def _load(osim: bytes) -> tuple[Any, Any]:
-    """Builds the model without its forces (kinematics need none) and its default state."""
+def _load(osim: bytes, *, couplers: bool = True) -> tuple[Any, Any]:
+    """Builds the model without its forces (kinematics need none), if wanted without constraints; its default state."""
     check_document(osim, ".osim")
     with _named_refusal():
         with local_copy(osim, ".osim") as path:
             model = opensim.Model(str(path))
         model.updForceSet().clearAndDestroy()
         model.updControllerSet().clearAndDestroy()
+        if not couplers:
+            model.updConstraintSet().clearAndDestroy()
         if b"<ScapulothoracicJoint" in osim:
             _refuse_reversed_scapulae(model)
         return model, model.initSystem()
@@ -452,16 +454,14 @@ class OsimModel:
     """
 
     def __init__(self, osim: bytes, scale: Array | None = None) -> None:
-        self._model, self._state = _load(osim)
+        # OpenSim refuses to scale couplers of translations non-uniformly; here the spec couples.
+        self._model, self._state = _load(osim, couplers=scale is None)
         self.spec = read_skeleton(osim)
         """Of the unscaled model."""
         self.scale = None if scale is None else check_scale(scale, self.spec)
         """(b, 3), None for the model as it is."""
         if scale is not None:
-            # OpenSim refuses to scale couplers of translations non-uniformly; here the spec couples.
-            self._model.updConstraintSet().clearAndDestroy()
-            state = self._model.initSystem()
-            self._state = _apply_scale(self._model, state, self.spec, scale)
+            self._state = _apply_scale(self._model, self._state, self.spec, scale)
         self._coordinates = list(_each(self._model.getCoordinateSet()))
         for coordinate in self._coordinates:
             coordinate.setLocked(self._state, False)

@@ -5,6 +5,7 @@ Dims: b = OpenSim body, n = shell vertex, v = skin vertex. Metres, ground frame.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,9 @@ class Piece:
     """Of all shells' vertices."""
     seamed: Seamed
     parts: NDArray[np.uint8]
-    """(n,)."""
+    """(s,) of drawn vertices."""
+    colours: F4
+    """(s, 3)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +106,11 @@ class Outfit:
         push = np.where((push > 0) & (push < _PUSH_M), push, np.float32(0.0))
         return coated, normals, np.asarray(cloth + push[:, None] * along, np.float32)
 
+    @cached_property
+    def _drawn_skin(self) -> tuple[F4, NDArray[np.uint8]]:
+        """Returns colours and parts of the skin's drawn vertices."""
+        return self.coat.colours[self.skin.rows], self.skin_parts[self.skin.rows]
+
     def points(self, skin: F4, T_ground_from_body: Array) -> F4:
         """Returns everything that is drawn of a posed skin, as points (p, 3): those of the skin first."""
         coated, _, cloth = self.shape(skin, T_ground_from_body)
@@ -111,13 +119,13 @@ class Outfit:
     def surfaces(self, skin: F4, pose: Pose, look: Array | None = None) -> list[Surface]:
         """Returns what is drawn of a posed skin (v, 3); `look` is what it was posed with."""
         coated, normals, cloth = self.shape(skin, pose.T_ground_from_body, look)
-        rows = self.skin.rows
+        rows, (colours, parts) = self.skin.rows, self._drawn_skin
         drawn = [
             Surface(
                 vertices=coated[rows],
                 faces=self.skin.faces,
-                colours=self.coat.colours[rows],
-                parts=self.skin_parts[rows],
+                colours=colours,
+                parts=parts,
                 uv=self.skin.uv,
                 texture=self.coat.texture,
                 normals=normals[rows],
@@ -138,8 +146,8 @@ def _drawn(piece: Piece, vertices: F4, normals: F4) -> Surface:
     return Surface(
         vertices=vertices[seamed.rows],
         faces=seamed.faces,
-        colours=shell.colours[seamed.rows],
-        parts=piece.parts[seamed.rows],
+        colours=piece.colours,
+        parts=piece.parts,
         uv=seamed.uv,
         texture=shell.texture,
         normals=normals[seamed.rows],
@@ -246,15 +254,15 @@ def _all_faces(shells: list[Shell]) -> Faces:
 def _pieces(body: Body, shells: list[Shell], under: NDArray[np.intp]) -> tuple[Piece, ...]:
     """Cloth is part of the body that the skin below it is part of: labels see through it."""
     starts = np.cumsum([0, *(len(shell.vertices) for shell in shells)])
-    return tuple(
-        Piece(
-            shell=shell,
-            rows=slice(int(start), int(start) + len(shell.vertices)),
-            seamed=split_seams(shell.faces, shell.corner_uv),
-            parts=body.parts[under[start : start + len(shell.vertices)]],
+    pieces = []
+    for shell, start in zip(shells, starts[:-1], strict=True):
+        rows, seamed = (
+            slice(start, start + len(shell.vertices)),
+            split_seams(shell.faces, shell.corner_uv),
         )
-        for shell, start in zip(shells, starts[:-1], strict=True)
-    )
+        parts, colours = body.parts[under[rows]][seamed.rows], shell.colours[seamed.rows]
+        pieces.append(Piece(shell=shell, rows=rows, seamed=seamed, parts=parts, colours=colours))
+    return tuple(pieces)
 
 
 def _tie(body: Body, model: OsimModel, shells: list[Shell]) -> Skin | None:

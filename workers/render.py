@@ -4,7 +4,9 @@ EGL without a window: Mesa's llvmpipe on a CPU, the driver on a GPU. Pixels obey
 projection is (u, v) lies at the centre of column u, row v; the top-left centre is (0, 0). Lengths metres, ground frame
 Y up, camera frame x right, y down, z forward. Light is linear; `workers.film` makes a picture of it.
 
-S picture edge in pixels; a frame of `rate` 2 holds 2 S + 1 samples per edge, of which pixel u is number 2 u + 1.
+S picture edge in pixels. A frame of `rate` 2 has samples at all pixels' centres and corners. These lie on a square
+lattice that is turned by 45 degrees, so the picture is drawn as a diamond in a frame of 2 S + 1 samples an edge: sample
+(a, b) lies at u = (a - b + S - 1) / 2, v = (a + b - S - 1) / 2, in pixels; half of the frame stays empty.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,6 +30,7 @@ NEAR, FAR = 0.1, 80.0
 """Clip planes along the camera axis, metres."""
 _REMEMBERED = 4000
 """Faces of a mesh that is worth remembering from frame to frame; scenery is smaller and new every time."""
+_ROOTS = np.rint(255.0 * np.sqrt(film.from_srgb(np.arange(256) / 255.0))).astype(np.uint8)
 _FEW = 200
 """Faces of what a person wears (it brings its normals) that throw its shadow as they are."""
 
@@ -84,6 +87,9 @@ class _Batch:
         return self.ends[-1]
 
 
+_TURNED = np.eye(4)
+_TURNED[:2, :2] = (0.5, 0.5), (-0.5, 0.5)
+"""From the picture's clip coordinates to the diamond's."""
 _KINDS = ("holes", "two-sided textured", "two-sided plain", "plain", "textured")
 
 
@@ -109,7 +115,7 @@ def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture], int]) -> _Batc
         rows["in_position"] = surface.vertices
         if surface.uv is not None:
             rows["in_uv"] = surface.uv
-        rows["in_colour"] = np.clip(surface.colours * np.float32(255) + np.float32(0.5), 0, 255)
+        rows["in_root"] = _roots(surface.colours)
         rows["in_part"] = surface.parts
         rough = CATCHER if surface.catcher else min(round(surface.roughness * 255), CATCHER - 1)
         rows["in_finish"] = (0 if surface.texture is None else layer(surface.texture), rough)
@@ -133,10 +139,18 @@ def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture], int]) -> _Batc
         casters_two_sided=sum(
             len(f) for f, (s, _) in zip(throwing, casting, strict=True) if s.two_sided
         ),
-        casting=np.concatenate(
-            [np.zeros((3, 1), np.float32), *(s.vertices.T for s, _ in casting)], axis=1
+        casting=np.ascontiguousarray(
+            np.concatenate([np.zeros((1, 3), np.float32), *(s.vertices for s, _ in casting)]).T
         ),
     )
+
+
+def _roots(colours: Floats) -> NDArray[np.uint8]:
+    """Returns the square roots, of 255, of the linear light of sRGB colours (v, 3) in 0..1."""
+    levels = colours * np.float32(255)
+    levels += np.float32(0.5)
+    np.clip(levels, 0.0, 255.0, out=levels)
+    return np.asarray(_ROOTS.take(levels.astype(np.uint8)))
 
 
 def _coarse(surface: Surface, faces: NDArray[np.uint32], start: np.uint32) -> NDArray[np.uint32]:
@@ -156,11 +170,11 @@ def _scenery_normals(vertices: NDArray[Any], faces: list[NDArray[np.uint32]]) ->
     if not faces:
         return
     corners = np.concatenate(faces)
-    points = np.ascontiguousarray(vertices["in_position"])
-    a, b, c = (np.take(points, corners[:, k], axis=0) for k in range(3))
-    across = np.cross(b - a, c - a)
-    owner, times = corners.ravel(), np.repeat(across, 3, axis=0)
-    sums = [np.bincount(owner, times[:, axis], len(points)) for axis in range(3)]
+    points, owner = np.ascontiguousarray(vertices["in_position"].T), corners.T.ravel()
+    (ax, bx, cx), (ay, by, cy), (az, bz, cz) = points[:, corners.T]
+    px, py, pz, qx, qy, qz = bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az
+    across = (py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx)
+    sums = [np.bincount(owner, np.tile(part, 3), points.shape[1]) for part in across]
     normals = np.stack(sums, axis=1)
     lengths = np.sqrt(np.einsum("vi,vi->v", normals, normals))
     own = np.flatnonzero(lengths)
@@ -266,6 +280,8 @@ def _draw_surfaces(
     gpu: Gpu, batch: _Batch, K: Array, T_cam_from_ground: Array, light: Light
 ) -> None:
     clip_from_ground = clip_from_camera(K, gpu.size, gpu.rate) @ T_cam_from_ground
+    if gpu.rate == 2:
+        clip_from_ground = _TURNED @ clip_from_ground
     gpu.seen.use()
     gpu.seen.clear(1.0, 1.0, 1.0, 1.0, depth=1.0)
     gpu.bind(textures=gpu.textures)
@@ -273,6 +289,7 @@ def _draw_surfaces(
         gpu.set(
             program,
             clip_from_ground=clip_from_ground,
+            turned=int(gpu.rate == 2),
             to_sun=light.direction,
             sun=light.sun / max(float(light.sun.max()), 1e-6),
             ambient=(light.ambient / light.white).T,
@@ -280,6 +297,7 @@ def _draw_surfaces(
         )
     holes, textured, two_sided, plain, seen = batch.ends
     gpu.ctx.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
+    gpu.clip(4)
     gpu.run("textured", holes, textured)
     gpu.run("plain", textured, plain)
     gpu.run("textured", plain, seen)
@@ -292,6 +310,7 @@ def _draw_surfaces(
         gpu.run("plain", textured, two_sided)
         gpu.run("holes", 0, holes)
         gpu.ctx.cull_face = "back"
+    gpu.clip(0)
 
 
 def _light_frame(
@@ -321,7 +340,7 @@ def _light_frame(
         to_sun=light.direction,
         sun_level=float(light.sun @ LUMA / (mirror_white @ LUMA)),
         level=light.ambient @ LUMA / (mirror_white @ LUMA),
-        samples=(float(gpu.samples),) * 2,
+        samples=float(gpu.samples),
         floor_ambient=on_floor / (on_floor + from_sun),
         floor_sun=from_sun / (on_floor + from_sun),
         ray_from_corner=ray_from_corner,
@@ -343,7 +362,7 @@ def _read(gpu: Gpu) -> Picture:
     shape = (gpu.size, gpu.size)
     pixels = np.frombuffer(radiance_part, np.float32).reshape(*shape, 4)
     return Picture(
-        radiance=np.ascontiguousarray(pixels[..., :3]),
+        radiance=np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), np.float32),
         part=(pixels[..., 3] * np.float32(255.0) + np.float32(0.5)).astype(np.uint8),
         depth=np.frombuffer(depth, np.float32).reshape(shape),
     )

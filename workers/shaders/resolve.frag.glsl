@@ -2,9 +2,10 @@
 // Last pass, once per pixel: which share of the sun and of the sky reaches the surface at the pixel's centre, how much
 // of them it mirrors towards the camera, and the picture. Loops with a count of 0 are what llvmpipe can skip; branches
 // are not.
-// Pixel u lies on sample 2 u + 1 of a frame of 2 size + 1 samples. Colour is half that sample's and half the four
-// corners', in linear light: across an edge the same weights as the 3x3 tent's. Part and depth are the one sample's, so
-// they are never averages. What reaches the surface is known at the centre only and taken for the corners too.
+// Samples lie at the pixels' centres and corners, on a lattice turned by 45 degrees (`workers.render`). Colour is half
+// the centre's and half the four corners', in linear light: across an edge the same weights as the 3x3 tent's. Part and
+// depth are the one sample's, so they are never averages. What reaches the surface is known at the centre only and
+// taken for the corners too.
 uniform vec3 eye;
 uniform mat3 ray_from_corner;  // ground-frame ray, 1 m deep, of a point of the frame (-1..1, row 0 at -1)
 uniform vec3 to_sun;
@@ -26,7 +27,7 @@ uniform vec3 zenith;
 uniform float has_photo;
 uniform vec2 planes;               // near and far, metres
 uniform int rate;                  // samples per pixel edge: 1 or 2
-uniform vec2 samples;              // size of the frame, samples
+uniform float samples;             // edge of the frame, samples
 uniform sampler2D ambient_part;
 uniform sampler2D sun_bare;
 uniform sampler2D normal_rough;
@@ -104,12 +105,13 @@ float add(ivec2 at, float weight) {
 }
 
 void main() {
-    ivec2 pixel = ivec2(gl_FragCoord.xy), at = pixel * rate + (rate - 1);
+    ivec2 pixel = ivec2(gl_FragCoord.xy), square = pixel * rate + (rate - 1), at = square;
+    if (rate == 2) at = ivec2(square.x + square.y, square.y - square.x + int(samples) - 1) / 2;
     float d = texelFetch(depth, at, 0).r;
     float z = planes.x * planes.y / (planes.y - d * (planes.y - planes.x));
     vec4 finish = texelFetch(normal_rough, at, 0);
     vec3 n = normalize(finish.rgb * 2.0 - 1.0);
-    vec3 ray = ray_from_corner * vec3((vec2(at) + 0.5) / samples * 2.0 - 1.0, 1.0), away = normalize(ray);
+    vec3 ray = ray_from_corner * vec3((vec2(square) + 0.5) / samples * 2.0 - 1.0, 1.0), away = normalize(ray);
     vec3 position = eye + ray * z;
     bool solid = d < 1.0;
     float n_sun = max(dot(n, to_sun), 0.0);
@@ -118,10 +120,10 @@ void main() {
 
     ivec2 x = ivec2(rate - 1, 0), y = ivec2(0, rate - 1);
     float part = add(at, 0.5);
-    add(at - x - y, 0.125);
-    add(at + x - y, 0.125);
-    add(at - x + y, 0.125);
-    add(at + x + y, 0.125);
+    add(at - x, 0.125);
+    add(at + x, 0.125);
+    add(at - y, 0.125);
+    add(at + y, 0.125);
     vec3 backdrop = mix(mix(horizon, zenith, smoothstep(0.0, 0.7, away.y)), texelFetch(photo, pixel, 0).rgb, has_photo);
     vec3 lit = ambient * ambient_white * open + sun * sun_white * share +
                (solid ? shine * solid_share : 0.0) * mirror_white;
