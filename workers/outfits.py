@@ -152,7 +152,7 @@ def _drawn(piece: Piece, vertices: F4, normals: F4) -> Surface:
         texture=shell.texture,
         normals=normals[seamed.rows],
         roughness=shell.roughness,
-        two_sided=True,
+        two_sided=shell.lined,
         holes=shell.holes,
         casts=not shell.holes,
         name=shell.name,
