@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.curves import Curve, Pieces
+from schemas.geometry import cross
 from schemas.skeleton import Axis, compose
 from workers.osim import OsimModel
 
@@ -55,13 +56,6 @@ class _Bent:
         for power in reversed(range(rows.shape[1])):
             total = total * since + rows[:, power]
         return total
-
-
-def cross(a: Array, b: Array) -> Array:
-    """Returns the cross products (…, 3), at half of what `np.cross` takes."""
-    ax, ay, az = np.moveaxis(a, -1, 0)
-    bx, by, bz = np.moveaxis(b, -1, 0)
-    return np.stack([ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx], axis=-1)
 
 
 def _levels(parents: Sequence[int]) -> list[tuple[list[int], list[int]]]:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.body import Body
+from workers.coarse import thinned
 from workers.marking import MarkerSet, stick_markers
 from workers.osim import OsimModel, Pose
 from workers.shells import (
@@ -63,6 +64,8 @@ class Piece:
     """(s,) of drawn vertices."""
     colours: F4
     """(s, 3)."""
+    thinned: Faces
+    """Fewer faces, for a camera far away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,8 @@ class Outfit:
     coat: Coat
     skin: Seamed
     """The faces of the skin that are drawn."""
+    skin_thinned: Faces = field(repr=False)
+    """Fewer of them, for a camera far away."""
     skin_normals: Normals = field(repr=False)
     """Of the whole skin (v), also where it is not drawn."""
     cloth_normals: Normals = field(repr=False)
@@ -124,6 +129,7 @@ class Outfit:
             Surface(
                 vertices=coated[rows],
                 faces=self.skin.faces,
+                thinned=self.skin_thinned,
                 colours=colours,
                 parts=parts,
                 uv=self.skin.uv,
@@ -146,6 +152,7 @@ def _drawn(piece: Piece, vertices: F4, normals: F4) -> Surface:
     return Surface(
         vertices=vertices[seamed.rows],
         faces=seamed.faces,
+        thinned=piece.thinned,
         colours=piece.colours,
         parts=piece.parts,
         uv=seamed.uv,
@@ -193,9 +200,11 @@ def wear(
     if coat.plain is not None:
         uv[coat.plain[shown].all(axis=1)] = 0.5 * PLAIN_PX / TILE_PX
     under, gaps = _clearances(below, shells)
+    skin = split_seams(shown, uv if coat.texture else np.zeros_like(uv))
     outfit = Outfit(
         coat=coat,
-        skin=split_seams(shown, uv if coat.texture else np.zeros_like(uv)),
+        skin=skin,
+        skin_thinned=thinned(body.rest[skin.rows], skin.faces, coat.colours[skin.rows]),
         skin_normals=Normals(body.faces, len(body.rest)),
         cloth_normals=Normals(_all_faces(shells), len(under)),
         skin_parts=body.parts,
@@ -260,8 +269,17 @@ def _pieces(body: Body, shells: list[Shell], under: NDArray[np.intp]) -> tuple[P
             slice(start, start + len(shell.vertices)),
             split_seams(shell.faces, shell.corner_uv),
         )
-        parts, colours = body.parts[under[rows]][seamed.rows], shell.colours[seamed.rows]
-        pieces.append(Piece(shell=shell, rows=rows, seamed=seamed, parts=parts, colours=colours))
+        colours = shell.colours[seamed.rows]
+        pieces.append(
+            Piece(
+                shell=shell,
+                rows=rows,
+                seamed=seamed,
+                parts=body.parts[under[rows]][seamed.rows],
+                colours=colours,
+                thinned=thinned(shell.vertices[seamed.rows], seamed.faces, colours),
+            )
+        )
     return tuple(pieces)
 
 

@@ -20,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers import film
+from workers.coarse import coarser
 from workers.gpu import CATCHER, SHADOW_PX, SURFACES, VERTEX, Gpu
 from workers.light import LUMA, Light, irradiance
-from workers.maps import coarser, height_camera, shadow_camera
+from workers.maps import height_camera, shadow_camera
 from workers.surfaces import Floats, Normals, Surface, Texture
 
 Array = NDArray[np.float64]
@@ -31,6 +32,8 @@ NEAR, FAR = 0.1, 80.0
 _REMEMBERED = 4000
 """Faces of a mesh that is worth remembering from frame to frame; scenery is smaller and new every time."""
 _ROOTS = np.rint(255.0 * np.sqrt(film.from_srgb(np.arange(256) / 255.0))).astype(np.uint8)
+_ENOUGH_M = 0.005
+"""Thinned faces are enough where a pixel is larger than this."""
 _FEW = 200
 """Faces of what a person wears (it brings its normals) that throw its shadow as they are."""
 
@@ -153,6 +156,15 @@ def _roots(colours: Floats) -> NDArray[np.uint8]:
     return np.asarray(_ROOTS.take(levels.astype(np.uint8)))
 
 
+def _thinned(surface: Surface, K: Array, T_cam_from_ground: Array) -> Surface:
+    """Returns a surface with the faces that are enough for what the camera sees of it."""
+    if surface.thinned is None:
+        return surface
+    nearest = float((surface.vertices @ T_cam_from_ground[2, :3].astype(np.float32)).min())
+    pixel_m = (nearest + T_cam_from_ground[2, 3]) / max(K[0, 0], K[1, 1])
+    return replace(surface, faces=surface.thinned) if pixel_m > _ENOUGH_M else surface
+
+
 def _coarse(surface: Surface, faces: NDArray[np.uint32], start: np.uint32) -> NDArray[np.uint32]:
     """Returns the faces by which a surface throws its shadow."""
     if len(faces) <= (_REMEMBERED if surface.normals is None else _FEW):
@@ -228,7 +240,7 @@ class Renderer:
             RuntimeError: called from another thread or a forked process.
         """
         gpu = self._gpu()
-        batch = _pack(surfaces, gpu.layer)
+        batch = _pack([_thinned(s, K, T_cam_from_ground) for s in surfaces], gpu.layer)
         gpu.finish_textures()
         for buffer, data in ((gpu.vertices, batch.vertices), (gpu.indices, batch.faces)):
             if buffer.size < data.nbytes:
