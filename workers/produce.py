@@ -31,7 +31,7 @@ STAGES = {
     "body": 2,
     "wardrobe": 2,
     "scene": 2,
-    "render": 2,
+    "render": 3,
     "annotate": 2,
     "coco": 2,
     "shard": 2,
