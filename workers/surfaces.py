@@ -53,7 +53,7 @@ class Surface:
     normals: Floats | None = None
     """(v, 3), where the faces do not say: the two sides of a texture's seam share one normal."""
     thinned: NDArray[np.int32] | None = None
-    """(f, 3): fewer faces, as good where pixels are larger than their edges (`workers.coarse`)."""
+    """(f, 3): fewer faces of the same vertices, as good where pixels are larger than their edges (`workers.coarse`)."""
     catcher: bool = False
     """Shows the background photo, darkened by shadows, instead of its own colour."""
     name: str = ""
@@ -101,6 +101,7 @@ def merge(surfaces: list[Surface], name: str) -> Surface:
         colours=np.concatenate([s.colours for s in surfaces]),
         parts=np.concatenate([s.parts for s in surfaces]),
         uv=np.concatenate(uv),
+        thinned=None,
         name=name,
     )
 
