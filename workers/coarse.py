@@ -16,6 +16,8 @@ _SHORT_M = 0.007
 """From afar a vertex may be drawn at a neighbour this near."""
 _TINT = 0.05
 """Neighbours whose colours differ by more than this both stay: lips, brows, a shoe's sole."""
+_WORTH = 0.15
+"""A mesh with a smaller share of short edges keeps its faces: it is cloth, which has few to lose."""
 _TURNED = 0.3
 """Cosine between a face before and after: one that turned further might leave a hole."""
 
@@ -53,10 +55,12 @@ def thinned(points: Floats, faces: Faces, colours: Floats) -> Faces:
     """
     ends = _edges(faces)
     one, other = ends.T
-    held = _border(faces, len(points))
-    held[ends[np.abs(colours[one] - colours[other]).max(axis=1) > _TINT]] = True
     apart = points[one] - points[other]
     near = ends[np.einsum("ei,ei->e", apart, apart) < _SHORT_M**2]
+    if len(near) < _WORTH * len(ends):
+        return faces
+    held = _border(faces, len(points))
+    held[ends[np.abs(colours[one] - colours[other]).max(axis=1) > _TINT]] = True
     keeper = _keepers(np.concatenate([near, near[:, ::-1]]), held)
     across = _across(points, faces)
     while True:
