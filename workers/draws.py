@@ -16,6 +16,7 @@ from schemas.quantities import Rows
 from schemas.recipes import SynthRecipe
 from schemas.shards import generator
 from workers import cast, manner, osim, performance, shot, takes
+from workers.forward import each, forward_of
 from workers.synth_plan import Sources, split_of
 
 _OF_MOTION = frozenset(
@@ -90,11 +91,12 @@ def _with_cameras(
     if clip:
         fixed = shot.clip_stage(recipe, person, poses, crowd, lot, subject)
     kept = []
-    for row in rows:
+    for row, before in zip(rows, each(forward_of(person.model)(poses)), strict=True):
         frame = int(row["sample_id"])
         moment = shot.Moment(
             q=row["q"],
             held=shot.manner_of(recipe, lot, subject, frame, moving_head=moving_head),
+            pose=before,
             time=float(row["time"] - rows[0]["time"]) if clip else 0.0,
         )
         rng = generator(recipe.seed, "frame", lot, subject, frame)
