@@ -30,7 +30,7 @@ STAGES = {
     "pose": 3,
     "body": 2,
     "wardrobe": 2,
-    "scene": 2,
+    "scene": 3,
     "render": 3,
     "annotate": 2,
     "coco": 2,
