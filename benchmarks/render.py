@@ -18,8 +18,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from schemas.recipes import SynthRecipe
 from schemas.shards import ShardContents, ShardKey
 from workers import (
@@ -40,10 +38,10 @@ from workers import (
     stage,
     streaks,
     synth,
-    synth_plan,
     wardrobe,
 )
 from workers.body import Body
+from workers.forward import forward
 
 FRAMES = 48
 """Of one subject."""
@@ -144,13 +142,9 @@ def make(recipe: SynthRecipe, sources: synth.Sources, subject: int) -> ShardCont
     """Makes and checks the shard of one subject, as the pipeline does before it writes."""
     key = ShardKey(source="synth", lot="squat", split="train", members=(subject,))
     contents = synth.make_shard(recipe, sources, key)
-    posed = functools.lru_cache(maxsize=1)(
-        lambda scale: osim.OsimModel(sources.osim, np.frombuffer(scale).reshape(-1, 3))
-    )
+    spec = osim.read_skeleton(sources.osim)
     return quality.checked(
-        contents,
-        synth_plan.spec_of(sources.osim),
-        lambda q, scale: posed(scale.astype(np.float64).tobytes()).pose(q),
+        contents, spec, lambda q, scale: forward(spec, sources.osim, scale.astype(float))(q)
     )
 
 

@@ -126,6 +126,7 @@ def _apart(surface: Surface, parts: NDArray[np.integer]) -> Surface:
         uv=None,
         texture=None,
         normals=None,
+        thinned=None,
     )
 
 

@@ -18,9 +18,9 @@ from schemas.manifest import Dataset
 from schemas.quantities import Rows, catalogue, declared, needs, resolve
 from schemas.recipes import Recipe, SynthRecipe
 from schemas.shards import Split, generator
-from workers import draws, synth
+from workers import draws, osim, synth
 from workers.produce import Job
-from workers.synth_plan import Sources, spec_of
+from workers.synth_plan import Sources
 
 SUBJECTS = 8
 """Of each lot that are drawn by default: about a second each."""
@@ -93,7 +93,7 @@ def _ask(
     recipe: Recipe, sources: Sources | None, dataset: Dataset | None, planned: Plan, text: str
 ) -> query.Query:
     """Reads a query about what is there and what would be; draws a subject of each lot where their tables matter."""
-    spec = None if sources is None else spec_of(sources.osim)
+    spec = None if sources is None else osim.read_skeleton(sources.osim)
     named = {q.name: q.named for s in {spec, None} for q in declared(s).values()}
     named |= {} if dataset is None else coverage.known(dataset, tables=True)
     try:
@@ -111,7 +111,7 @@ def _added(
     recipe: SynthRecipe, sources: Sources, planned: Plan, asked: query.Query, most: int
 ) -> dict[str, Any]:
     jobs = planned.missing
-    plain = declared(spec_of(sources.osim))
+    plain = declared(osim.read_skeleton(sources.osim))
     arrays = set(needs(plain[n] for n in asked.quantities if n in plain))
     for prefix, name in (("light.", "light_id"), ("garment.", "garment_id")):
         if any(n.startswith(prefix) for n in asked.quantities):
@@ -173,7 +173,7 @@ def targets_plan(recipe: Recipe, planned: Plan, most: int = SUBJECTS) -> list[di
     if not isinstance(recipe, SynthRecipe) or not recipe.targets:
         return []
     strata, sources = recipe.strata, synth.load(recipe)
-    plain = declared(spec_of(sources.osim))
+    plain = declared(osim.read_skeleton(sources.osim))
     arrays = needs(plain[resolve(s.quantity, plain)] for s in strata)
     drawn = draw(recipe, sources, planned.jobs, arrays, most)
     found = []

@@ -7,6 +7,7 @@ import numpy as np
 from schemas import geometry, layout
 from schemas.shards import ShardContents
 from workers import annotate, osim
+from workers.forward import forward
 from workers.render import Picture
 from workers.scene import View
 
@@ -71,4 +72,5 @@ def shard(model: osim.OsimModel, poses: np.ndarray) -> ShardContents:
 
 def pose_of(data: bytes) -> Callable[..., osim.Pose]:
     """Poses the stored numbers anew."""
-    return lambda q, scale: osim.OsimModel(data, scale.astype(np.float64)).pose(q)
+    spec = osim.read_skeleton(data)
+    return lambda q, scale: forward(spec, data, scale.astype(np.float64))(q)

@@ -387,3 +387,13 @@ def test_bootstrap_is_silent_where_all_is_there_and_says_what_is_missing_where_n
         "apt-get install -y --no-install-recommends libegl1 libgl1 libgl1-mesa-dri"
         in lacking.stderr
     )
+
+
+@pytest.mark.parametrize(("focal", "thin"), [(60.0, True), (9000.0, False)])
+def test_thinned_faces_are_drawn_where_pixels_are_large(
+    renderer: Renderer, focal: float, thin: bool
+) -> None:
+    solid = ball(0.6, (0.5, 0.5, 0.5), part=7)
+    surface = replace(solid, thinned=np.zeros((0, 3), np.int32))
+    picture = renderer.render([surface], central(focal), camera(), LIGHT, None)
+    assert bool((picture.part == 7).any()) is not thin

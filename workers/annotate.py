@@ -122,9 +122,8 @@ def annotate(
     labelled = lower != Visibility.OUT_OF_FRAME
     if not labelled.any():
         raise SampleRejected("lower_body_outside", "no hip, knee or ankle lies in the picture")
-    skin_px = geometry.project(K, geometry.transform_points(T, vertices.astype(float)))
     return {
-        "box": _box(skin_px, picture),
+        "box": _box(vertices, view, picture),
         "A_crop_from_source": view.A_crop_from_source,
         "area": np.asarray(person.sum()),
         "K": K,
@@ -202,9 +201,16 @@ def _marker_parts(spec: SkeletonSpec) -> list[frozenset[int]]:
     return [frozenset({part.get(marker.body, -1)}) for marker in spec.markers]
 
 
-def _box(vertices_px: NDArray[np.float64], picture: Picture) -> NDArray[np.float64]:
-    """Bounds the whole skin, also where something stands before it, cut at the picture's edges."""
+def _box(vertices: NDArray[np.float32], view: View, picture: Picture) -> NDArray[np.float64]:
+    """Bounds the whole skin (v, 3), also where something stands before it, cut at the picture's edges."""
     height, width = picture.part.shape
-    low = np.maximum(np.nanmin(vertices_px, axis=0), -0.5)
-    high = np.minimum(np.nanmax(vertices_px, axis=0), [width - 0.5, height - 0.5])
+    T, K = view.T_cam_from_ground, view.K
+    # One coordinate after the other: numpy is slow along short rows.
+    x, y, z = T[:3, :3] @ np.ascontiguousarray(vertices.T, np.float64) + T[:3, 3:]
+    seen = z > 1e-6
+    if not seen.all():
+        x, y, z = x[seen], y[seen], z[seen]
+    pixels = K[:2, :2] @ np.stack([x / z, y / z]) + K[:2, 2:]
+    low = np.maximum(pixels.min(axis=1), -0.5)
+    high = np.minimum(pixels.max(axis=1), [width - 0.5, height - 0.5])
     return np.concatenate([low, high - low])

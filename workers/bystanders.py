@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from schemas.recipes import People, Wardrobe
 from schemas.shards import generator
 from workers import body, osim, wardrobe
-from workers.maps import coarser
+from workers.coarse import coarser
 from workers.outfits import Outfit
 from workers.surfaces import SCENERY, TILE_PX, Floats, Surface, place
 
@@ -64,6 +64,7 @@ def _reduced(surface: Surface) -> Surface:
         texture=surface.texture if surface.holes else None,
         uv=None if surface.uv is None else surface.uv[kept],
         normals=None,
+        thinned=None,
         name="bystander",
     )
 

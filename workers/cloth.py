@@ -69,7 +69,7 @@ def _bridging(body: Body) -> Array:
     a, b = (np.concatenate([faces[:, i] for i in order]) for order in ((0, 1, 2), (1, 2, 0)))
     count = len(rest)
     links = csr_array((np.ones(len(a), np.float32), (a, b)), shape=(count, count))
-    links = links / np.maximum(links.sum(axis=1), 1.0)[:, None]
+    links = csr_array(links / np.maximum(links.sum(axis=1), 1.0)[:, None])
     smooth = rest.copy()
     for _ in range(30):
         smooth = 0.5 * (smooth + links @ smooth)

@@ -15,8 +15,9 @@ from schemas.layout import ARRAYS
 from schemas.quantities import Rows
 from schemas.recipes import SynthRecipe
 from schemas.shards import generator
-from workers import cast, manner, performance, shot, takes
-from workers.synth_plan import Sources, spec_of, split_of
+from workers import cast, manner, osim, performance, shot, takes
+from workers.forward import each, forward_of
+from workers.synth_plan import Sources, split_of
 
 _OF_MOTION = frozenset(
     {"sample_id", "motion_id", "time", "phase", "q", "group_id", "garment_id", "anthropometry"}
@@ -41,7 +42,7 @@ def draw(
 def _draw(
     recipe: SynthRecipe, sources: Sources, lot: str, subject: int, wanted: frozenset[str]
 ) -> Rows:
-    spec = spec_of(sources.osim)
+    spec = osim.read_skeleton(sources.osim)
     person = cast.person_of(recipe, sources, lot, subject)
     shown = takes.takes_of(recipe, lot, sources, person.model, person.body, subject)
     tables: dict[str, Any] = {
@@ -92,11 +93,12 @@ def _with_cameras(
     if clip:
         fixed = shot.clip_stage(recipe, person, poses, crowd, lot, subject)
     kept = []
-    for row in rows:
+    for row, before in zip(rows, each(forward_of(person.model)(poses)), strict=True):
         frame = int(row["sample_id"])
         moment = shot.Moment(
             q=row["q"],
             held=shot.manner_of(recipe, lot, subject, frame, moving_head=moving_head),
+            pose=before,
             time=float(row["time"] - rows[0]["time"]) if clip else 0.0,
         )
         rng = generator(recipe.seed, "frame", lot, subject, frame)

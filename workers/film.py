@@ -56,9 +56,12 @@ def radiance_of(rgb: NDArray[np.uint8]) -> NDArray[np.float16]:
 def grey_levels(radiance: Floats) -> Floats:
     """Returns sRGB of 0..255, not rounded, of a picture (…, 3); negative or infinite light is black or white."""
     scale = np.float32((_LEVELS - 1) / np.sqrt(BRIGHTEST))
-    index = np.sqrt(np.maximum(radiance, np.float32(0.0))) * scale + np.float32(0.5)
-    whole = np.minimum(index, np.float32(_LEVELS - 1)).astype(np.uint16)
-    grey: Floats = np.take(_GREYS, whole, mode="clip")
+    index = np.maximum(radiance, np.float32(0.0))
+    np.sqrt(index, out=index)
+    index *= scale
+    index += np.float32(0.5)
+    np.minimum(index, np.float32(_LEVELS - 1), out=index)
+    grey: Floats = np.take(_GREYS, index.astype(np.uint16), mode="clip")
     return grey
 
 

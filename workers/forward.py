@@ -1,4 +1,4 @@
-"""Poses a skeleton in numpy, many poses at once: for the fit of a model to a skin, where OpenSim's own is too slow.
+"""Poses a skeleton in numpy, many poses at once, where OpenSim's own is too slow, and as a second opinion on it.
 
 Dims: n = pose, c = coordinate, b = body (= joint), m = marker. Metres, radians, ground frame. Formulas are those of
 schemas/skeleton.py. `workers.osim.OsimModel` is the reference and makes the labels; a test ties the two.
@@ -21,10 +21,26 @@ Forward = Callable[[Array], Pose]
 
 def forward(spec: SkeletonSpec, osim: bytes, scale: Array) -> Forward:
     """Returns the forward kinematics of a model scaled by (b, 3); by OpenSim itself where a joint needs it."""
-    if any(joint.shape is not None or joint.reverse for joint in spec.joints):
-        model = OsimModel(osim, scale)
-        return lambda q: Pose(*(np.stack(part) for part in zip(*map(model.pose, q), strict=True)))
+    if _needs_opensim(spec):
+        return forward_of(OsimModel(osim, scale))
     return _Chain(spec, scale)
+
+
+def forward_of(model: OsimModel) -> Forward:
+    """Returns the forward kinematics of a model that there is; its own where a joint needs it."""
+    if _needs_opensim(model.spec):
+        return lambda q: Pose(*(np.stack(part) for part in zip(*map(model.pose, q), strict=True)))
+    whole = np.ones((len(model.spec.body_names), 3))
+    return _Chain(model.spec, whole if model.scale is None else model.scale)
+
+
+def each(poses: Pose) -> list[Pose]:
+    """Returns the n poses one by one."""
+    return [Pose(*parts) for parts in zip(*poses, strict=True)]
+
+
+def _needs_opensim(spec: SkeletonSpec) -> bool:
+    return any(joint.shape is not None or joint.reverse for joint in spec.joints)
 
 
 class _Joint(NamedTuple):

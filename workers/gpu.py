@@ -22,22 +22,34 @@ VERTEX = np.dtype(
         ("in_position", "f4", 3),
         ("in_normal", "f4", 3),
         ("in_uv", "f4", 2),
-        ("in_colour", "u1", 3),
+        ("in_root", "u1", 3),
         ("in_part", "u1"),
         ("in_finish", "u1", 2),
         ("unused", "u1", 2),
     ]
 )
-VERTEX_FORMAT = "3f 3f 2f 3f1 1u1 2u1 2x"
+_FORMATS = ("3f", "3f", "2f", "3f1", "1u1", "2u1", "2x")
+"""Of the fields of `VERTEX`, as moderngl writes them."""
+_CLIP_DISTANCE0 = 0x3000
+"""GL's number, which moderngl does not name."""
 CATCHER = 255
 """The roughness, of 255, that marks a shadow catcher."""
-VERTEX_SHADERS = {
-    "surface": "surface",
-    "reached": "screen",
-    "depth": "depth",
-    "resolve": "screen",
+_PROGRAMS = {
+    "textured": ("surface", "surface", ""),
+    "plain": ("surface", "surface", "PLAIN"),
+    # A program of its own: one that may discard costs every surface its early depth test.
+    "holes": ("surface", "surface", "HOLES"),
+    "depth": ("depth", "depth", ""),
+    "resolve": ("screen", "resolve", ""),
 }
-WHITE = Texture(name="white", pixels=np.full((TILE_PX, TILE_PX, 3), 255, np.uint8))
+"""Vertex shader, fragment shader, and what is defined for both."""
+_SAMPLERS = (
+    *("textures", "ambient_part", "sun_bare", "normal_rough", "depth", "photo"),
+    *("shadow_map", "height_map"),
+)
+"""By the unit that they read."""
+SURFACES = ("textured", "plain", "holes")
+"""The programs that draw what is seen."""
 
 
 class _Threads(threading.local):
@@ -81,14 +93,15 @@ class Gpu:
         # Row 0 is the picture's top, so the picture is upside down to GL, and its front faces run clockwise.
         ctx.front_face = "cw"
         self.size, self.rate, self.samples = size, rate, size * rate + (rate - 1)
-        self.programs = {name: self._program(name, name) for name in VERTEX_SHADERS}
-        # A program of its own: one that may discard costs every surface its early depth test.
-        self.programs["holes"] = self._program("surface", "surface", "HOLES")
+        self.programs = {name: self._program(*kind) for name, kind in _PROGRAMS.items()}
+        for program in self.programs.values():
+            for unit, name in enumerate(_SAMPLERS):
+                if name in program:
+                    program[name].value = unit
         self.depth = ctx.depth_texture((self.samples, self.samples))
         self.depth.compare_func = ""
         self.depth.filter = (moderngl.NEAREST, moderngl.NEAREST)
         self.seen = self._targets(self.samples, ((4, "f1"),) * 3, self.depth)
-        self.reached = self._targets(size, ((4, "f1"),))
         self.picture = self._targets(size, ((4, "f4"), (1, "f4")))
         self.shadow_map = ctx.depth_texture((SHADOW_PX, SHADOW_PX))
         self.shadow_map.compare_func = "<="
@@ -103,18 +116,21 @@ class Gpu:
         self.photo.repeat_x = self.photo.repeat_y = False
         self.textures = ctx.texture_array((TILE_PX, TILE_PX, LAYERS), 4)
         # The samples of a pixel filter a texture well enough; bilinear taps would cost a fifth of the pass.
-        self.textures.filter = (moderngl.NEAREST_MIPMAP_NEAREST, moderngl.LINEAR)
+        self.textures.filter = (moderngl.NEAREST_MIPMAP_NEAREST, moderngl.NEAREST)
         self.layers: dict[str, int] = {}
         self._stale = False
         self._arrays()
 
-    def _program(self, vertex: str, fragment: str, define: str = "") -> Any:
-        source = (SHADERS / f"{fragment}.frag.glsl").read_text()
-        if define:
-            source = source.replace("#version 330\n", f"#version 330\n#define {define}\n")
+    def _program(self, vertex: str, fragment: str, define: str) -> Any:
+        def source(name: str) -> str:
+            text = (SHADERS / f"{name}.glsl").read_text()
+            return text.replace(
+                "#version 330\n",
+                f"#version 330\n#define {define}\n" if define else "#version 330\n",
+            )
+
         return self.ctx.program(
-            vertex_shader=(SHADERS / f"{VERTEX_SHADERS[vertex]}.vert.glsl").read_text(),
-            fragment_shader=source,
+            vertex_shader=source(f"{vertex}.vert"), fragment_shader=source(f"{fragment}.frag")
         )
 
     def _targets(self, size: int, kinds: tuple[tuple[int, str], ...], depth: Any = None) -> Any:
@@ -128,26 +144,25 @@ class Gpu:
         self.vertices = ctx.buffer(reserve=VERTEX.itemsize * 32768)
         self.indices = ctx.buffer(reserve=12 * 65536)
         corners = ctx.buffer(np.array([-1, -1, 3, -1, -1, 3], "f4").tobytes())
-        names = list(VERTEX.names or ())[:-1]
-        self.draw = ctx.vertex_array(
-            programs["surface"], [(self.vertices, VERTEX_FORMAT, *names)], self.indices
-        )
-        self.draw_holes = ctx.vertex_array(
-            programs["holes"], [(self.vertices, VERTEX_FORMAT, *names)], self.indices
-        )
-        skipped = VERTEX.itemsize - 12
-        self.draw_depth = ctx.vertex_array(
-            programs["depth"], [(self.vertices, f"3f {skipped}x", "in_position")], self.indices
-        )
-        self.draw_reached = ctx.vertex_array(programs["reached"], [(corners, "2f", "in_corner")])
+        self.draw = {
+            name: self._mesh(program) for name, program in programs.items() if name != "resolve"
+        }
         self.resolve = ctx.vertex_array(programs["resolve"], [(corners, "2f", "in_corner")])
 
-    def layer(self, texture: Texture | None) -> int:
+    def _mesh(self, program: Any) -> Any:
+        """Returns the array that feeds a program with those fields of the vertices that it reads."""
+        fields = list(zip(VERTEX.names or (), _FORMATS, strict=True))
+        layout = [form if name in program else f"{VERTEX[name].itemsize}x" for name, form in fields]
+        names = [name for name, _ in fields if name in program]
+        return self.ctx.vertex_array(
+            program, [(self.vertices, " ".join(layout), *names)], self.indices
+        )
+
+    def layer(self, texture: Texture) -> int:
         """Returns the layer that holds a texture; when all are taken, the longest unused gives way.
 
         `finish_textures` must follow before anything is drawn.
         """
-        texture = texture or WHITE
         index = self.layers.pop(texture.name, None)
         if index is not None:
             self.layers[texture.name] = index
@@ -175,18 +190,22 @@ class Gpu:
                 "would draw wrong pictures. Give every thread and process its own Renderer."
             )
 
-    def run(self, what: Any, start: int, stop: int) -> None:
+    def clip(self, count: int) -> None:
+        """Lets the first `count` clip distances of the vertex shaders count, of 4."""
+        for i in range(4):
+            (self.ctx.enable_direct if i < count else self.ctx.disable_direct)(_CLIP_DISTANCE0 + i)
+
+    def run(self, program: str, start: int, stop: int) -> None:
         """Draws faces start … stop-1."""
         if stop > start:
-            what.render(moderngl.TRIANGLES, first=3 * start, vertices=3 * (stop - start))
+            self.draw[program].render(
+                moderngl.TRIANGLES, first=3 * start, vertices=3 * (stop - start)
+            )
 
     def bind(self, **textures: Any) -> None:
         """Puts textures on the units that the samplers of their name read."""
-        for unit, (name, texture) in enumerate(textures.items()):
-            texture.use(unit)
-            for program in self.programs.values():
-                if name in program:
-                    program[name].value = unit
+        for name, texture in textures.items():
+            texture.use(_SAMPLERS.index(name))
 
     def set(self, program: str, **uniforms: Any) -> None:
         """Sets uniforms; matrices are given in row order, as numpy has them. Unused ones are skipped."""

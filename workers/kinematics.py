@@ -5,6 +5,7 @@ Units m and rad; ground frame. Matrices T_ground_from_body. It agrees with OpenS
 to rounding, but for joints with a shape of their own (`schemas/shapes.py`): these are held as in the default pose.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.curves import Curve, Pieces
+from schemas.geometry import cross
 from schemas.skeleton import Axis, compose
 from workers.osim import OsimModel
 
@@ -43,17 +45,26 @@ class _Bent:
     pieces: Pieces | None
     """Of a curve, which then need not be taken apart again for every pose."""
 
-    def value(self, q: Array, step: float = 0.0) -> Array:
-        """Returns the axis' value (n,) at q (n, c), its coordinates moved by a step."""
+    def value(self, q: Array) -> Array:
+        """Returns the axis' value (n,) at q (n, c)."""
         if self.pieces is None:
-            return self.axis.curve(*(q[:, i] + step for i in self.axis.coordinates))
-        at = q[:, self.axis.coordinates[0]] + step
+            return self.axis.curve(*(q[:, i] for i in self.axis.coordinates))
+        at = q[:, self.axis.coordinates[0]]
         piece = np.searchsorted(self.pieces.breaks, at, side="right")
         since, rows = at - self.pieces.origins[piece], self.pieces.coefficients[piece]
         total = np.zeros_like(at)
         for power in reversed(range(rows.shape[1])):
             total = total * since + rows[:, power]
         return total
+
+
+def _levels(parents: Sequence[int]) -> list[tuple[list[int], list[int]]]:
+    """Returns the bodies of each depth in the tree with their parents, those on the ground first."""
+    depths: list[int] = []
+    for parent in parents:
+        depths.append(depths[parent] + 1 if parent >= 0 else 0)
+    levels = [[i for i, d in enumerate(depths) if d == depth] for depth in range(max(depths) + 1)]
+    return [(bodies, [parents[i] for i in bodies]) for bodies in levels]
 
 
 class Kinematics:
@@ -64,6 +75,7 @@ class Kinematics:
         count = len(spec.joints)
         self.scale = np.ones((count, 3)) if model.scale is None else model.scale
         self._parents = spec.parents
+        self._levels = _levels(spec.parents)
         self._held = [i for i, j in enumerate(spec.joints) if j.shape is not None or j.reverse]
         self._fixed = self._hold(model)
         self._frames()
@@ -120,14 +132,14 @@ class Kinematics:
         )
         x, y, z = np.moveaxis(self._directions[:, :3], -1, 0)
         zero = np.zeros_like(x)
-        cross = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3, 3)
+        skew = np.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).reshape(-1, 3, 3, 3)
         along = self._directions[:, :3, :, None] * self._directions[:, :3, None, :]
-        self._along, self._across, self._cross = along, np.eye(3) - along, cross
+        self._along, self._across, self._cross = along, np.eye(3) - along, skew
 
     def pose(self, q: Array) -> Posed:
         """Poses the model at q (n, c); the entries of coupled coordinates are overwritten."""
         q = self.spec.couple(np.atleast_2d(q), self.scale)
-        values = self._values(q)
+        values, slope = self._values(q)
         c, s = np.cos(values[:, :, :3, None, None]), np.sin(values[:, :, :3, None, None])
         R = self._along + c * self._across + s * self._cross
         first = self._R_outer @ R[:, :, 0]
@@ -141,7 +153,7 @@ class Kinematics:
         )
         local[..., 3, 3] = 1.0
         T, centres, R_parent = self._chain(local, centre_in_parent)
-        turn, slide = self._rates(q, (self._R_outer, first, second), R_parent)
+        turn, slide = self._rates(slope, (self._R_outer, first, second), R_parent)
         return Posed(T, centres, turn, slide)
 
     @property
@@ -149,43 +161,42 @@ class Kinematics:
         """Returns the directions (b, 3, 3) of the slides in the parent."""
         return np.asarray(np.einsum("bxy,bky->bkx", self._R_outer, self._directions[:, 3:]))
 
-    def _values(self, q: Array) -> Array:
-        """Returns what each axis turns or slides by (n, b, 6), unscaled."""
+    def _values(self, q: Array) -> tuple[Array, Array]:
+        """Returns what each axis turns or slides by (n, b, 6), unscaled, and by how much more per unit."""
         values = self._intercept + self._slope * q[:, self._source]
+        slope = np.broadcast_to(self._slope, values.shape).copy()
+        around = np.concatenate([q, q + STEP, q - STEP])
         for bent in self._bent:
-            values[:, bent.joint, bent.k] = bent.value(q)
-        return np.asarray(values)
+            at, more, less = bent.value(around).reshape(3, -1)
+            values[:, bent.joint, bent.k] = at
+            slope[:, bent.joint, bent.k] = (more - less) / (2 * STEP)
+        return values, slope
 
     def _chain(self, local: Array, centre_in_parent: Array) -> tuple[Array, Array, Array]:
         """Returns T_ground_from_body, the joint centres (n, b, 3) and R_ground_from_parent (n, b, 3, 3)."""
-        T, centres = np.empty_like(local), np.empty(local.shape[:2] + (3,))
-        R_parent = np.empty((*local.shape[:2], 3, 3))
-        ground = np.broadcast_to(np.eye(4), (len(local), 4, 4))
-        for i, parent in enumerate(self._parents):
-            above = T[:, parent] if parent >= 0 else ground
-            T[:, i] = above @ (self._fixed[i] if i in self._fixed else local[:, i])
-            R_parent[:, i] = above[:, :3, :3]
-            centres[:, i] = (above[:, :3, :3] @ centre_in_parent[:, i, :, None])[..., 0]
-            centres[:, i] += above[:, :3, 3]
-        for i in self._held:
-            centres[:, i] = T[:, i, :3, 3]
-        return T, centres, R_parent
+        # The ground comes last, where its number -1 finds it.
+        T = np.empty((len(local), len(self._parents) + 1, 4, 4))
+        T[:, -1] = np.eye(4)
+        for i, fixed in self._fixed.items():
+            local[:, i] = fixed
+        for bodies, parents in self._levels:
+            T[:, bodies] = T[:, parents] @ local[:, bodies]
+        above = T[:, self._parents]
+        centres = (above[..., :3, :3] @ centre_in_parent[..., None])[..., 0] + above[..., :3, 3]
+        centres[:, self._held] = T[..., :3, 3][:, self._held]
+        return T[:, :-1], centres, above[..., :3, :3]
 
     def _rates(
-        self, q: Array, frames: tuple[Array, Array, Array], R_parent: Array
+        self, slope: Array, frames: tuple[Array, Array, Array], R_parent: Array
     ) -> tuple[Array, Array]:
-        """Returns the rates of turning and sliding (n, e, 3) of every moving axis."""
-        slope = np.broadcast_to(self._slope, (len(q), *self._slope.shape)).copy()
-        for bent in self._bent:
-            change = bent.value(q, STEP) - bent.value(q, -STEP)
-            slope[:, bent.joint, bent.k] = change / (2 * STEP)
+        """Returns the rates of turning and sliding (n, e, 3) of every moving axis; `slope` is that of its value."""
         joint, k = self.axis_joint, self._axis_k
         rate = slope[:, joint, k]
         directions = self._directions[joint, k]
-        turn, slide = np.zeros((len(q), len(joint), 3)), np.zeros((len(q), len(joint), 3))
+        turn, slide = np.zeros((2, len(slope), len(joint), 3))
         for order, frame in enumerate(frames):
             at = k == order
-            R = np.broadcast_to(frame, (len(q), *frame.shape[-3:]))[:, joint[at]]
+            R = np.broadcast_to(frame, (len(slope), *frame.shape[-3:]))[:, joint[at]]
             turn[:, at] = (R @ directions[at, :, None])[..., 0]
         at = k >= 3
         turned = (self._R_outer[joint[at]] @ directions[at, :, None])[..., 0]
@@ -202,10 +213,7 @@ class Kinematics:
         """Returns d(points) / d(axis) (n, e, p, 3) of some axes (e,) for points (n, p, 3) fixed to bodies (p,)."""
         joint = self.axis_joint[axes]
         lever = points[:, None] - posed.joint_centres[:, joint][:, :, None]
-        a, b, c = np.moveaxis(posed.turn[:, axes, None], -1, 0)
-        x, y, z = np.moveaxis(lever, -1, 0)
-        rates = np.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=-1)
-        rates += posed.slide[:, axes, None]
+        rates = cross(posed.turn[:, axes, None], lever) + posed.slide[:, axes, None]
         return np.asarray(rates * self.carries[bodies][:, joint].T[None, :, :, None])
 
     def turn_rates(self, posed: Posed, bodies: NDArray[np.intp], axes: NDArray[np.intp]) -> Array:

@@ -96,24 +96,30 @@ class Shown(NamedTuple):
 
 
 def show(
-    body: Body, model: OsimModel, q: Array, manner: Manner, camera: Array | None = None
+    body: Body,
+    model: OsimModel,
+    q: Array,
+    manner: Manner,
+    camera: Array | None = None,
+    before: Pose | None = None,
 ) -> Shown:
     """Poses a person at q (c,), head and hands as the manner says.
 
     A neck of the model's is turned by its coordinates, so that the labels stay true; else the skin alone turns. While
-    it is not known where the camera is, whoever looks at it keeps the head as it is.
+    it is not known where the camera is, whoever looks at it keeps the head as it is. `before` is the pose at q, where
+    it is known: a neck that turns makes another, which the labels are of.
     """
-    spec, pose = model.spec, model.pose(q)
+    spec, names, columns = model.spec, model.spec.body_names, neck_columns(model.spec)
     if manner.gaze is None or (manner.gaze == "camera" and camera is None):
+        pose = model.pose(q)
         return Shown(q, pose, body.skin(pose.T_ground_from_body, grips=manner.grips))
-    names = spec.body_names
+    pose = model.pose(q) if before is None or not columns else before
     moves = pose.T_ground_from_body @ invert_rigid(body.bind_pose.T_ground_from_body)
     torso, neck = moves[names.index("torso")], body.regions.centres["neck"]
     eyes = (torso @ np.append(neck + [0.08, 0.06 * body.regions.stature, 0.0], 1.0))[:3]
     side = pose.T_ground_from_body[names.index(spec.root_body), :3, 2]
     front = np.cross([0.0, 1.0, 0.0], side)[[0, 2]]
     turned = look(manner, torso[:3, :3], front, eyes, camera)
-    columns = neck_columns(spec)
     if columns:
         q = q.copy()
         q[columns] = _neck_angles(spec, body.bind_pose, turned)

@@ -1,9 +1,4 @@
-"""What the shadow and height maps look at: parallel projections that just hold what throws shadows, and coarse meshes.
-
-A map's texel is larger than a body's triangle, and drawing tiny triangles is most of what a map costs.
-"""
-
-from functools import lru_cache
+"""What the shadow and height maps look at: parallel projections that just hold what throws shadows."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,47 +44,3 @@ def height_camera(casters: Floats) -> tuple[Array, Array, Array]:
     T[3, 3] = 1.0
     uv = np.array([0.5 / half, 0.5 - 0.5 * centre[0] / half, 0.5 - 0.5 * centre[2] / half, 0.0])
     return T, uv, np.array([top, bottom])
-
-
-def coarser(faces: NDArray[np.int32], count: int) -> NDArray[np.int32]:
-    """Returns about a quarter of the faces (f, 3) of a mesh of `count` vertices, on some of its own vertices.
-
-    The choice depends on nothing but the mesh's topology, so a body keeps it in every pose.
-    """
-    return _coarser(np.ascontiguousarray(faces, np.int32).tobytes(), count)
-
-
-@lru_cache(maxsize=32)
-def _coarser(data: bytes, count: int) -> NDArray[np.int32]:
-    faces = np.frombuffer(data, np.int32).reshape(-1, 3)
-    keeper = _keepers(faces, count)
-    moved = keeper[faces]
-    a, b, c = moved.T
-    kept = moved[(a != b) & (b != c) & (c != a)]
-    return np.ascontiguousarray(np.unique(_rotated(kept), axis=0), np.int32)
-
-
-def _rotated(faces: NDArray[np.int32]) -> NDArray[np.int32]:
-    """Starts every face (f, 3) with its smallest vertex, without turning it round."""
-    first = faces.argmin(axis=1)
-    return np.take_along_axis(faces, (first[:, None] + np.arange(3)) % 3, axis=1)
-
-
-def _keepers(faces: NDArray[np.int32], count: int) -> NDArray[np.int32]:
-    """Returns the vertex (v,) that stands for each: itself, or a neighbour, no two of which are neighbours.
-
-    Luby 1986, "A simple parallel algorithm for the maximal independent set problem", with fixed priorities.
-    """
-    ends = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
-    ends = np.concatenate([ends, ends[:, ::-1]])
-    rank = np.random.default_rng(0).permutation(count)
-    keeper = np.full(count, -1, np.int32)
-    while (keeper < 0).any():
-        free = ends[(keeper[ends] < 0).all(axis=1)]
-        best = np.full(count, -1)
-        np.maximum.at(best, free[:, 0], rank[free[:, 1]])
-        keeps = np.flatnonzero((keeper < 0) & (rank > best))
-        keeper[keeps] = keeps
-        near = ends[np.isin(ends[:, 0], keeps) & (keeper[ends[:, 1]] < 0)]
-        keeper[near[:, 1]] = near[:, 0]
-    return keeper

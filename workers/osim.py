@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,14 +81,16 @@ def _named_refusal() -> Iterator[None]:
         ) from error
 
 
-def _load(osim: bytes) -> tuple[Any, Any]:
-    """Builds the model without its forces (kinematics need none) and its default state."""
+def _load(osim: bytes, *, couplers: bool = True) -> tuple[Any, Any]:
+    """Builds the model without its forces (kinematics need none), if wanted without constraints; its default state."""
     check_document(osim, ".osim")
     with _named_refusal():
         with local_copy(osim, ".osim") as path:
             model = opensim.Model(str(path))
         model.updForceSet().clearAndDestroy()
         model.updControllerSet().clearAndDestroy()
+        if not couplers:
+            model.updConstraintSet().clearAndDestroy()
         if b"<ScapulothoracicJoint" in osim:
             _refuse_reversed_scapulae(model)
         return model, model.initSystem()
@@ -119,6 +122,7 @@ def _unit(vector: Any) -> Vec3:
     return (float(x), float(y), float(z))
 
 
+@lru_cache(maxsize=8)
 def read_skeleton(osim: bytes) -> SkeletonSpec:
     """Distils a model into plain data.
 
@@ -128,16 +132,12 @@ def read_skeleton(osim: bytes) -> SkeletonSpec:
         InputError: OpenSim cannot load it, or it holds a joint or function that is not supported.
     """
     model, _ = _load(osim)
-    return _skeleton(model)
-
-
-def _skeleton(model: Any) -> SkeletonSpec:
     with _named_refusal():
         couplers, ignored = _couplers(model)
         joints, loops = _tree(model)
         ignored += [f"{joint.name} (joint that closes a loop)" for joint in loops]
         if ignored:
-            warnings.warn(f"constraints are ignored: {', '.join(ignored)}", stacklevel=3)
+            warnings.warn(f"constraints are ignored: {', '.join(ignored)}", stacklevel=2)
         coordinates = list(_each(model.getCoordinateSet()))
         names = enumerate(coordinate_names(coordinates))
         moving = tuple(_coordinate(coordinates[i], n, couplers.get(i)) for i, n in names)
@@ -454,16 +454,14 @@ class OsimModel:
     """
 
     def __init__(self, osim: bytes, scale: Array | None = None) -> None:
-        self._model, self._state = _load(osim)
-        self.spec = _skeleton(self._model)
+        # OpenSim refuses to scale couplers of translations non-uniformly; here the spec couples.
+        self._model, self._state = _load(osim, couplers=scale is None)
+        self.spec = read_skeleton(osim)
         """Of the unscaled model."""
         self.scale = None if scale is None else check_scale(scale, self.spec)
         """(b, 3), None for the model as it is."""
         if scale is not None:
-            # OpenSim refuses to scale couplers of translations non-uniformly; here the spec couples.
-            self._model.updConstraintSet().clearAndDestroy()
-            state = self._model.initSystem()
-            self._state = _apply_scale(self._model, state, self.spec, scale)
+            self._state = _apply_scale(self._model, self._state, self.spec, scale)
         self._coordinates = list(_each(self._model.getCoordinateSet()))
         for coordinate in self._coordinates:
             coordinate.setLocked(self._state, False)

@@ -5,12 +5,14 @@ Dims: b = OpenSim body, n = shell vertex, v = skin vertex. Metres, ground frame.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.body import Body
+from workers.coarse import thinned
 from workers.marking import MarkerSet, stick_markers
 from workers.osim import OsimModel, Pose
 from workers.shells import (
@@ -59,7 +61,11 @@ class Piece:
     """Of all shells' vertices."""
     seamed: Seamed
     parts: NDArray[np.uint8]
-    """(n,)."""
+    """(s,) of drawn vertices."""
+    colours: F4
+    """(s, 3)."""
+    thinned: Faces
+    """Fewer faces, for a camera far away."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +75,8 @@ class Outfit:
     coat: Coat
     skin: Seamed
     """The faces of the skin that are drawn."""
+    skin_thinned: Faces = field(repr=False)
+    """Fewer of them, for a camera far away."""
     skin_normals: Normals = field(repr=False)
     """Of the whole skin (v), also where it is not drawn."""
     cloth_normals: Normals = field(repr=False)
@@ -103,6 +111,11 @@ class Outfit:
         push = np.where((push > 0) & (push < _PUSH_M), push, np.float32(0.0))
         return coated, normals, np.asarray(cloth + push[:, None] * along, np.float32)
 
+    @cached_property
+    def _drawn_skin(self) -> tuple[F4, NDArray[np.uint8]]:
+        """Returns colours and parts of the skin's drawn vertices."""
+        return self.coat.colours[self.skin.rows], self.skin_parts[self.skin.rows]
+
     def points(self, skin: F4, T_ground_from_body: Array) -> F4:
         """Returns everything that is drawn of a posed skin, as points (p, 3): those of the skin first."""
         coated, _, cloth = self.shape(skin, T_ground_from_body)
@@ -111,13 +124,14 @@ class Outfit:
     def surfaces(self, skin: F4, pose: Pose, look: Array | None = None) -> list[Surface]:
         """Returns what is drawn of a posed skin (v, 3); `look` is what it was posed with."""
         coated, normals, cloth = self.shape(skin, pose.T_ground_from_body, look)
-        rows = self.skin.rows
+        rows, (colours, parts) = self.skin.rows, self._drawn_skin
         drawn = [
             Surface(
                 vertices=coated[rows],
                 faces=self.skin.faces,
-                colours=self.coat.colours[rows],
-                parts=self.skin_parts[rows],
+                thinned=self.skin_thinned,
+                colours=colours,
+                parts=parts,
                 uv=self.skin.uv,
                 texture=self.coat.texture,
                 normals=normals[rows],
@@ -138,13 +152,14 @@ def _drawn(piece: Piece, vertices: F4, normals: F4) -> Surface:
     return Surface(
         vertices=vertices[seamed.rows],
         faces=seamed.faces,
-        colours=shell.colours[seamed.rows],
-        parts=piece.parts[seamed.rows],
+        thinned=piece.thinned,
+        colours=piece.colours,
+        parts=piece.parts,
         uv=seamed.uv,
         texture=shell.texture,
         normals=normals[seamed.rows],
         roughness=shell.roughness,
-        two_sided=True,
+        two_sided=shell.lined,
         holes=shell.holes,
         casts=not shell.holes,
         name=shell.name,
@@ -185,9 +200,11 @@ def wear(
     if coat.plain is not None:
         uv[coat.plain[shown].all(axis=1)] = 0.5 * PLAIN_PX / TILE_PX
     under, gaps = _clearances(below, shells)
+    skin = split_seams(shown, uv if coat.texture else np.zeros_like(uv))
     outfit = Outfit(
         coat=coat,
-        skin=split_seams(shown, uv if coat.texture else np.zeros_like(uv)),
+        skin=skin,
+        skin_thinned=thinned(body.rest[skin.rows], skin.faces, coat.colours[skin.rows]),
         skin_normals=Normals(body.faces, len(body.rest)),
         cloth_normals=Normals(_all_faces(shells), len(under)),
         skin_parts=body.parts,
@@ -246,15 +263,24 @@ def _all_faces(shells: list[Shell]) -> Faces:
 def _pieces(body: Body, shells: list[Shell], under: NDArray[np.intp]) -> tuple[Piece, ...]:
     """Cloth is part of the body that the skin below it is part of: labels see through it."""
     starts = np.cumsum([0, *(len(shell.vertices) for shell in shells)])
-    return tuple(
-        Piece(
-            shell=shell,
-            rows=slice(int(start), int(start) + len(shell.vertices)),
-            seamed=split_seams(shell.faces, shell.corner_uv),
-            parts=body.parts[under[start : start + len(shell.vertices)]],
+    pieces = []
+    for shell, start in zip(shells, starts[:-1], strict=True):
+        rows, seamed = (
+            slice(start, start + len(shell.vertices)),
+            split_seams(shell.faces, shell.corner_uv),
         )
-        for shell, start in zip(shells, starts[:-1], strict=True)
-    )
+        colours = shell.colours[seamed.rows]
+        pieces.append(
+            Piece(
+                shell=shell,
+                rows=rows,
+                seamed=seamed,
+                parts=body.parts[under[rows]][seamed.rows],
+                colours=colours,
+                thinned=thinned(shell.vertices[seamed.rows], seamed.faces, colours),
+            )
+        )
+    return tuple(pieces)
 
 
 def _tie(body: Body, model: OsimModel, shells: list[Shell]) -> Skin | None:

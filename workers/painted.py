@@ -220,6 +220,7 @@ def _replaced(shell: Shell, vertices: Array, colours: Array) -> Shell:
         colours=colours.astype(np.float32),
         moulded=True,
         roughness=0.6,
+        lined=False,
     )
 
 

@@ -26,6 +26,7 @@ from workers import (
 from workers.body import Body
 from workers.family import LIMIT_TOLERANCE_RAD
 from workers.figure import ARM_BOUND_M, LEG_BOUND_M, Figure
+from workers.forward import each, forward_of
 from workers.kinematics import Kinematics
 from workers.motions import Motion
 from workers.planting import Planter
@@ -259,7 +260,8 @@ def on_floor(
 
 def _lowest(q: Array, person: Standing) -> Array:
     """Returns the height of the lowest skin (t,) in poses (t, c)."""
-    return np.array([person.surface(person.model.pose(row))[:, 1].min() for row in q])
+    poses = each(forward_of(person.model)(q))
+    return np.array([person.surface(pose)[:, 1].min() for pose in poses])
 
 
 def _root_column(spec: SkeletonSpec, name: str) -> int:

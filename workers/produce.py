@@ -1,6 +1,5 @@
 """Makes, checks, writes and describes one shard: the unit of work of every engine, safe to run twice."""
 
-import functools
 import logging
 import re
 import time
@@ -21,17 +20,19 @@ from schemas.shards import (
     canonical_digest,
     changed_inputs,
 )
+from schemas.skeleton import SkeletonSpec
 from schemas.statistics import Statistics
 from schemas.store import CutShort, Store
 from workers import coco, osim, quality, synth
+from workers.forward import forward
 
 log = logging.getLogger(__name__)
 STAGES = {
     "pose": 4,
     "body": 2,
     "wardrobe": 2,
-    "scene": 3,
-    "render": 2,
+    "scene": 4,
+    "render": 4,
     "annotate": 2,
     "coco": 3,
     "shard": 4,
@@ -146,7 +147,7 @@ def _make_synth(job: Job, recipe: SynthRecipe, store: Store) -> tuple[ShardConte
     spec = osim.read_skeleton(sources.osim)
     contents.tables["model"] = store.put_model(sources.osim)
     store.put_skeleton(spec)
-    contents = quality.checked(contents, spec, _poser(sources.osim))
+    contents = quality.checked(contents, spec, _poser(spec, sources.osim))
     return contents, quality.statistics(contents, spec)
 
 
@@ -237,13 +238,10 @@ def recall(job: Job) -> ShardReceipt | None:
     return receipt
 
 
-@functools.lru_cache(maxsize=4)
-def _posable(model: bytes, scale: bytes) -> osim.OsimModel:
-    return osim.OsimModel(model, np.frombuffer(scale, np.float32).reshape(-1, 3).astype(np.float64))
+def _poser(spec: SkeletonSpec, model: bytes) -> quality.PosesOf:
+    """Poses by another kinematics than the one that made the labels, where the model allows it."""
 
+    def poses_of(q: NDArray[np.float64], scale: NDArray[np.float32]) -> osim.Pose:
+        return forward(spec, model, scale.astype(np.float64))(q)
 
-def _poser(model: bytes) -> quality.PoseOf:
-    def pose_of(q: NDArray[np.float64], scale: NDArray[np.float32]) -> osim.Pose:
-        return _posable(model, scale.tobytes()).pose(q)
-
-    return pose_of
+    return poses_of

@@ -69,7 +69,7 @@ def draw_lengths(male: bool, rng: np.random.Generator) -> dict[str, float]:
 
 def volume(vertices: NDArray[np.floating], faces: NDArray[np.int32]) -> float:
     """Returns the volume enclosed by a mesh, by the divergence theorem."""
-    a, b, c = (vertices[faces[:, i]].T for i in range(3))
+    a, b, c = (np.ascontiguousarray(vertices.T)[:, faces[:, i]] for i in range(3))
     across = a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]
     parts = sum((n * at for n, at in zip(across, c, strict=True)), np.zeros(len(faces)))
     return float(parts.sum(dtype=np.float64) / 6.0)

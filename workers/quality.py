@@ -19,8 +19,8 @@ from workers.osim import Pose
 REPROJECTION_PX = 0.01
 MODEL_M = 1e-5
 LIMIT_RAD = 1e-6
-PoseOf = Callable[[NDArray[np.float64], NDArray[np.float32]], Pose]
-"""Poses the model anew from stored numbers: (q (c,), scale (b, 3))."""
+PosesOf = Callable[[NDArray[np.float64], NDArray[np.float32]], Pose]
+"""Poses the model anew from stored numbers, q (n, c) and one scale (b, 3): `Pose` arrays with a leading dim n."""
 Check = tuple[str, NDArray[np.bool_], NDArray[np.float64]]
 """Reason, whether each row fails (rows,), and by which value (rows,)."""
 _ALWAYS_FINITE = ("box", "A_crop_from_source", "area", "occlusion")
@@ -32,22 +32,22 @@ _FINITE_WITH_SKELETON = (
 
 
 def checked(
-    contents: ShardContents, spec: SkeletonSpec | None, pose_of: PoseOf | None
+    contents: ShardContents, spec: SkeletonSpec | None, poses_of: PosesOf | None
 ) -> ShardContents:
     """Returns the contents without the samples that fail a check; these join the quarantine.
 
     Args:
         contents: a shard before writing.
         spec: its skeleton; None for COCO, whose labels have no model to hold them against.
-        pose_of: poses that skeleton anew from the stored numbers.
+        poses_of: poses that skeleton anew from the stored numbers.
 
     Raises:
         RuntimeError: planned samples are neither written nor quarantined.
     """
     # Nothing can be computed with what is not finite, so those rows leave first.
     kept = without(contents, _faults(_finite(contents, spec)))
-    if spec is not None and pose_of is not None:
-        checks = (_reprojection(kept), _model(kept, spec, pose_of), _limits(kept, spec))
+    if spec is not None and poses_of is not None:
+        checks = (_reprojection(kept), _model(kept, spec, poses_of), _limits(kept, spec))
         kept = without(kept, _faults(*checks))
     if kept.planned != len(kept.images) + len(kept.quarantine):
         raise RuntimeError(
@@ -115,18 +115,21 @@ def _apart(pixels: NDArray[np.float64], stored: NDArray[np.float32]) -> NDArray[
     return np.asarray(distance.max(axis=-1, initial=0.0))
 
 
-def _model(contents: ShardContents, spec: SkeletonSpec, pose_of: PoseOf) -> Check:
+def _model(contents: ShardContents, spec: SkeletonSpec, poses_of: PosesOf) -> Check:
     """Compares what is stored in the ground frame with the model posed anew from the stored numbers."""
     arrays, root = contents.arrays, spec.body_names.index(spec.root_body)
     error = np.zeros(len(contents.images))
-    for i in range(len(error)):
-        again = pose_of(arrays["q"][i], arrays["scale"][i])
+    people, whose = np.unique(arrays["scale"], axis=0, return_inverse=True)
+    for number, scale in enumerate(people):
+        rows = np.flatnonzero(whose == number)
+        again = poses_of(arrays["q"][rows].astype(np.float64), scale)
         pairs = (
-            (again.markers, arrays["markers_ground"][i]),
-            (again.joint_centres, arrays["joints_ground"][i]),
-            (again.T_ground_from_body[root], arrays["T_ground_from_root"][i]),
+            (again.markers, arrays["markers_ground"][rows]),
+            (again.joint_centres, arrays["joints_ground"][rows]),
+            (again.T_ground_from_body[:, root], arrays["T_ground_from_root"][rows]),
         )
-        error[i] = max(np.abs(a - b).max(initial=0.0) for a, b in pairs)
+        apart = [np.abs(a - b).reshape(len(rows), -1).max(axis=1, initial=0.0) for a, b in pairs]
+        error[rows] = np.max(apart, axis=0)
     return "stored_vs_model_m", ~(error <= MODEL_M), error
 
 

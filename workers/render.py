@@ -4,7 +4,9 @@ EGL without a window: Mesa's llvmpipe on a CPU, the driver on a GPU. Pixels obey
 projection is (u, v) lies at the centre of column u, row v; the top-left centre is (0, 0). Lengths metres, ground frame
 Y up, camera frame x right, y down, z forward. Light is linear; `workers.film` makes a picture of it.
 
-S picture edge in pixels; a frame of `rate` 2 holds 2 S + 1 samples per edge, of which pixel u is number 2 u + 1.
+S picture edge in pixels. A frame of `rate` 2 has samples at all pixels' centres and corners. These lie on a square
+lattice that is turned by 45 degrees, so the picture is drawn as a diamond in a frame of 2 S + 1 samples an edge: sample
+(a, b) lies at u = (a - b + S - 1) / 2, v = (a + b - S - 1) / 2, in pixels; half of the frame stays empty.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,9 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers import film
-from workers.gpu import CATCHER, SHADOW_PX, VERTEX, Gpu
+from workers.coarse import coarser
+from workers.gpu import CATCHER, SHADOW_PX, SURFACES, VERTEX, Gpu
 from workers.light import LUMA, Light, irradiance
-from workers.maps import coarser, height_camera, shadow_camera
+from workers.maps import height_camera, shadow_camera
 from workers.surfaces import Floats, Normals, Surface, Texture
 
 Array = NDArray[np.float64]
@@ -28,6 +31,11 @@ NEAR, FAR = 0.1, 80.0
 """Clip planes along the camera axis, metres."""
 _REMEMBERED = 4000
 """Faces of a mesh that is worth remembering from frame to frame; scenery is smaller and new every time."""
+_ROOTS = np.rint(255.0 * np.sqrt(film.from_srgb(np.arange(256) / 255.0))).astype(np.uint8)
+_ENOUGH_M = 0.005
+"""Thinned faces are enough where a pixel is larger than this."""
+_FEW = 200
+"""Faces of what a person wears (it brings its normals) that throw its shadow as they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,26 +73,42 @@ def clip_from_camera(K: Array, size: int, rate: int) -> Array:
 
 @dataclass(frozen=True, kw_only=True)
 class _Batch:
-    """All surfaces in one vertex and one index array: cut-outs, two-sided, the rest; then what throws shadows."""
+    """All surfaces in one vertex and one index array, kind by kind; then what throws shadows."""
 
     vertices: NDArray[Any]
     faces: NDArray[np.uint32]
-    holes: int
-    """Faces 0 … are cut out by their texture."""
-    two_sided: int
-    """Faces 0 … are seen from both sides, the rest from outside only."""
-    seen: int
-    """How many faces are seen; the rest throw shadows."""
+    ends: tuple[int, ...]
+    """How many faces there are up to the end of each kind of `_KINDS`."""
     casters_two_sided: int
     """How many of the faces that throw shadows do so with both sides."""
     casting: Floats
     """(3, n) vertices that throw shadows."""
 
+    @property
+    def seen(self) -> int:
+        """How many faces are seen; the rest throw shadows."""
+        return self.ends[-1]
 
-def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture | None], int]) -> _Batch:
+
+_TURNED = np.eye(4)
+_TURNED[:2, :2] = (0.5, 0.5), (-0.5, 0.5)
+"""From the picture's clip coordinates to the diamond's."""
+_KINDS = ("holes", "two-sided textured", "two-sided plain", "plain", "textured")
+
+
+def _kind(surface: Surface) -> int:
+    """Returns the place in `_KINDS`: what is drawn with one program lies together."""
+    if surface.holes:
+        return 0
+    if surface.two_sided:
+        return 2 if surface.texture is None else 1
+    return 3 if surface.texture is None else 4
+
+
+def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture], int]) -> _Batch:
     # A stable order: within a run the caller's, who names the person first, which spares shading what it hides.
     surfaces = [replace(s, two_sided=True, casts=False) if s.holes else s for s in surfaces]
-    ordered = sorted(surfaces, key=lambda s: (not s.holes, not s.two_sided))
+    ordered = sorted(surfaces, key=_kind)
     sizes = [len(s.vertices) for s in ordered]
     starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.uint32)
     vertices = np.zeros(int(starts[-1]), VERTEX)
@@ -94,10 +118,10 @@ def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture | None], int]) -
         rows["in_position"] = surface.vertices
         if surface.uv is not None:
             rows["in_uv"] = surface.uv
-        rows["in_colour"] = np.clip(surface.colours * np.float32(255) + np.float32(0.5), 0, 255)
+        rows["in_root"] = _roots(surface.colours)
         rows["in_part"] = surface.parts
         rough = CATCHER if surface.catcher else min(round(surface.roughness * 255), CATCHER - 1)
-        rows["in_finish"] = (layer(surface.texture), rough)
+        rows["in_finish"] = (0 if surface.texture is None else layer(surface.texture), rough)
         if surface.normals is not None:
             rows["in_normal"] = surface.normals
         elif len(surface.faces) > _REMEMBERED:
@@ -112,21 +136,38 @@ def _pack(surfaces: Sequence[Surface], layer: Callable[[Texture | None], int]) -
     return _Batch(
         vertices=vertices,
         faces=np.concatenate([*faces, *throwing]),
-        holes=sum(len(s.faces) for s in ordered if s.holes),
-        two_sided=sum(len(s.faces) for s in ordered if s.two_sided),
-        seen=sum(len(s.faces) for s in ordered),
+        ends=tuple(
+            sum(len(s.faces) for s in ordered if _kind(s) <= kind) for kind in range(len(_KINDS))
+        ),
         casters_two_sided=sum(
             len(f) for f, (s, _) in zip(throwing, casting, strict=True) if s.two_sided
         ),
-        casting=np.concatenate(
-            [np.zeros((3, 1), np.float32), *(s.vertices.T for s, _ in casting)], axis=1
+        casting=np.ascontiguousarray(
+            np.concatenate([np.zeros((1, 3), np.float32), *(s.vertices for s, _ in casting)]).T
         ),
     )
 
 
+def _roots(colours: Floats) -> NDArray[np.uint8]:
+    """Returns the square roots, of 255, of the linear light of sRGB colours (v, 3) in 0..1."""
+    levels = colours * np.float32(255)
+    levels += np.float32(0.5)
+    np.clip(levels, 0.0, 255.0, out=levels)
+    return np.asarray(_ROOTS.take(levels.astype(np.uint8)))
+
+
+def _thinned(surface: Surface, K: Array, T_cam_from_ground: Array) -> Surface:
+    """Returns a surface with the faces that are enough for what the camera sees of it."""
+    if surface.thinned is None:
+        return surface
+    nearest = float((surface.vertices @ T_cam_from_ground[2, :3].astype(np.float32)).min())
+    pixel_m = (nearest + T_cam_from_ground[2, 3]) / max(K[0, 0], K[1, 1])
+    return replace(surface, faces=surface.thinned) if pixel_m > _ENOUGH_M else surface
+
+
 def _coarse(surface: Surface, faces: NDArray[np.uint32], start: np.uint32) -> NDArray[np.uint32]:
     """Returns the faces by which a surface throws its shadow."""
-    if len(faces) <= _REMEMBERED:
+    if len(faces) <= (_REMEMBERED if surface.normals is None else _FEW):
         return faces
     return coarser(surface.faces, len(surface.vertices)).astype(np.uint32) + start
 
@@ -141,11 +182,11 @@ def _scenery_normals(vertices: NDArray[Any], faces: list[NDArray[np.uint32]]) ->
     if not faces:
         return
     corners = np.concatenate(faces)
-    points = np.ascontiguousarray(vertices["in_position"])
-    a, b, c = (np.take(points, corners[:, k], axis=0) for k in range(3))
-    across = np.cross(b - a, c - a)
-    owner, times = corners.ravel(), np.repeat(across, 3, axis=0)
-    sums = [np.bincount(owner, times[:, axis], len(points)) for axis in range(3)]
+    points, owner = np.ascontiguousarray(vertices["in_position"].T), corners.T.ravel()
+    (ax, bx, cx), (ay, by, cy), (az, bz, cz) = points[:, corners.T]
+    px, py, pz, qx, qy, qz = bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az
+    across = (py * qz - pz * qy, pz * qx - px * qz, px * qy - py * qx)
+    sums = [np.bincount(owner, np.tile(part, 3), points.shape[1]) for part in across]
     normals = np.stack(sums, axis=1)
     lengths = np.sqrt(np.einsum("vi,vi->v", normals, normals))
     own = np.flatnonzero(lengths)
@@ -199,7 +240,7 @@ class Renderer:
             RuntimeError: called from another thread or a forked process.
         """
         gpu = self._gpu()
-        batch = _pack(surfaces, gpu.layer)
+        batch = _pack([_thinned(s, K, T_cam_from_ground) for s in surfaces], gpu.layer)
         gpu.finish_textures()
         for buffer, data in ((gpu.vertices, batch.vertices), (gpu.indices, batch.faces)):
             if buffer.size < data.nbytes:
@@ -234,11 +275,11 @@ def _draw_maps(gpu: Gpu, batch: _Batch, light: Light) -> None:
         target.clear(depth=1.0)
         gpu.set("depth", map_from_ground=matrix)
         gpu.ctx.enable_only(moderngl.DEPTH_TEST)
-        gpu.run(gpu.draw_depth, batch.seen, batch.seen + batch.casters_two_sided)
+        gpu.run("depth", batch.seen, batch.seen + batch.casters_two_sided)
         gpu.ctx.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
-        gpu.run(gpu.draw_depth, batch.seen + batch.casters_two_sided, len(batch.faces))
+        gpu.run("depth", batch.seen + batch.casters_two_sided, len(batch.faces))
     gpu.set(
-        "reached",
+        "resolve",
         shadow_from_ground=shadow,
         texel_m=float(edges.max()) / SHADOW_PX,
         penumbra=np.maximum(light.softness / edges, 1.5 / SHADOW_PX),
@@ -251,28 +292,37 @@ def _draw_surfaces(
     gpu: Gpu, batch: _Batch, K: Array, T_cam_from_ground: Array, light: Light
 ) -> None:
     clip_from_ground = clip_from_camera(K, gpu.size, gpu.rate) @ T_cam_from_ground
+    if gpu.rate == 2:
+        clip_from_ground = _TURNED @ clip_from_ground
     gpu.seen.use()
     gpu.seen.clear(1.0, 1.0, 1.0, 1.0, depth=1.0)
     gpu.bind(textures=gpu.textures)
-    for program in ("surface", "holes"):
+    for program in SURFACES:
         gpu.set(
             program,
             clip_from_ground=clip_from_ground,
+            turned=int(gpu.rate == 2),
             to_sun=light.direction,
             sun=light.sun / max(float(light.sun.max()), 1e-6),
             ambient=(light.ambient / light.white).T,
             side=1.0,
         )
+    holes, textured, two_sided, plain, seen = batch.ends
     gpu.ctx.enable_only(moderngl.DEPTH_TEST | moderngl.CULL_FACE)
-    gpu.run(gpu.draw, batch.holes, batch.seen)
-    gpu.run(gpu.draw_holes, 0, batch.holes)
-    if batch.two_sided:
-        gpu.set("surface", side=-1.0)
-        gpu.set("holes", side=-1.0)
+    gpu.clip(4)
+    gpu.run("textured", holes, textured)
+    gpu.run("plain", textured, plain)
+    gpu.run("textured", plain, seen)
+    gpu.run("holes", 0, holes)
+    if two_sided:
+        for program in SURFACES:
+            gpu.set(program, side=-1.0)
         gpu.ctx.cull_face = "front"
-        gpu.run(gpu.draw, batch.holes, batch.two_sided)
-        gpu.run(gpu.draw_holes, 0, batch.holes)
+        gpu.run("textured", holes, textured)
+        gpu.run("plain", textured, two_sided)
+        gpu.run("holes", 0, holes)
         gpu.ctx.cull_face = "back"
+    gpu.clip(0)
 
 
 def _light_frame(
@@ -284,39 +334,25 @@ def _light_frame(
     ambient_part, sun_bare, normal_rough = gpu.seen.color_attachments
     mirror_white = light.sun + light.white
     gpu.ctx.enable_only(moderngl.NOTHING)
-    gpu.reached.use()
-    gpu.bind(
-        normal_rough=normal_rough,
-        depth=gpu.depth,
-        shadow_map=gpu.shadow_map,
-        height_map=gpu.height_map,
-    )
-    gpu.set(
-        "reached",
-        eye=-rotation.T @ T_cam_from_ground[:3, 3],
-        ray_from_corner=ray_from_corner,
-        to_sun=light.direction,
-        sun_level=float(light.sun @ LUMA / (mirror_white @ LUMA)),
-        level=light.ambient @ LUMA / (mirror_white @ LUMA),
-        planes=(NEAR, FAR),
-        rate=gpu.rate,
-        samples=(float(gpu.samples),) * 2,
-    )
-    gpu.draw_reached.render(moderngl.TRIANGLES)
-
-    (reached,) = gpu.reached.color_attachments
     gpu.picture.use()
     gpu.bind(
         ambient_part=ambient_part,
         sun_bare=sun_bare,
-        reached=reached,
+        normal_rough=normal_rough,
         depth=gpu.depth,
+        shadow_map=gpu.shadow_map,
+        height_map=gpu.height_map,
         photo=gpu.photo,
     )
     on_floor = irradiance(light.ambient, np.array([0.0, 1.0, 0.0]))
     from_sun = light.sun * max(float(light.direction[1]), 0.0)
     gpu.set(
         "resolve",
+        eye=-rotation.T @ T_cam_from_ground[:3, 3],
+        to_sun=light.direction,
+        sun_level=float(light.sun @ LUMA / (mirror_white @ LUMA)),
+        level=light.ambient @ LUMA / (mirror_white @ LUMA),
+        samples=float(gpu.samples),
         floor_ambient=on_floor / (on_floor + from_sun),
         floor_sun=from_sun / (on_floor + from_sun),
         ray_from_corner=ray_from_corner,
@@ -338,7 +374,7 @@ def _read(gpu: Gpu) -> Picture:
     shape = (gpu.size, gpu.size)
     pixels = np.frombuffer(radiance_part, np.float32).reshape(*shape, 4)
     return Picture(
-        radiance=np.ascontiguousarray(pixels[..., :3]),
+        radiance=np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGBA2RGB), np.float32),
         part=(pixels[..., 3] * np.float32(255.0) + np.float32(0.5)).astype(np.uint8),
         depth=np.frombuffer(depth, np.float32).reshape(shape),
     )

@@ -15,7 +15,7 @@ from scipy.optimize import least_squares
 from schemas.errors import InputError
 from schemas.skeleton import SkeletonSpec
 from workers.anny_data import AnnyData
-from workers.forward import Forward, forward
+from workers.forward import Forward, each, forward
 from workers.landmarks import SIDES, skin_centres
 from workers.osim import OsimModel, Pose
 from workers.physique import Physique
@@ -102,17 +102,13 @@ def bind(model: OsimModel, osim: bytes, anny: AnnyData, person: Physique) -> Bin
     posing = forward(spec, osim, scale)
     q = _fit_pose(spec, posing, centres, hands, None)
     if spec.markers:
-        scale = thicken(spec, scale, _single(posing(q[None])), person.vertices, anny.faces)
+        scale = thicken(spec, scale, each(posing(q[None]))[0], person.vertices, anny.faces)
         posing = forward(spec, osim, scale)
         q = _fit_pose(spec, posing, centres, hands, q)
-    pose = _single(posing(q[None]))
+    pose = each(posing(q[None]))[0]
     found = model_centres(spec, pose)
     distances = {n: float(np.linalg.norm(found[n] - centres[n])) for n in found}
     return Binding(scale=scale, q=q, pose=pose, centres=centres, distances=distances)
-
-
-def _single(poses: Pose) -> Pose:
-    return Pose(*(part[0] for part in poses))
 
 
 def _hand_axes(anny: AnnyData, person: Physique) -> dict[str, tuple[Array, Array]]:
@@ -241,7 +237,7 @@ def _guess(spec: SkeletonSpec, posing: Forward, skin: Mapping[str, Array]) -> Ar
         for side in SIDES:
             if f"{stem}_{side}" in names:
                 q[names.index(f"{stem}_{side}")] = value
-    found = model_centres(spec, _single(posing(q[None])))
+    found = model_centres(spec, each(posing(q[None]))[0])
     move = np.mean([skin[f"hip_{s}"] - found[f"hip_{s}"] for s in SIDES], axis=0)
     for axis, step in zip("xyz", move, strict=True):
         if f"pelvis_t{axis}" in names:

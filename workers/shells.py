@@ -51,6 +51,8 @@ class Shell:
     """What lies under it is not drawn; else (hair, tape) it is."""
     clearance: float = 0.003
     """Distance that it keeps from the skin in every pose, m."""
+    lined: bool = True
+    """Its inside is drawn too, for who looks in at a hem; else (painted shoes) too little of it shows."""
 
 
 def edges_of(faces: Faces) -> tuple[NDArray[np.intp], NDArray[np.intp]]:

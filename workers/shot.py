@@ -28,6 +28,7 @@ from workers import (
 )
 from workers.cameras import View
 from workers.cast import Person
+from workers.forward import each, forward_of
 from workers.kinematics import Kinematics
 from workers.surfaces import Surface
 from workers.synth_plan import Sources
@@ -45,6 +46,8 @@ class Moment:
     held: manner.Manner
     drift: Array | None = None
     """(b, 3, 4) m/s, see `drifts`; None stands still."""
+    pose: osim.Pose | None = None
+    """At q, where it is known before the neck turns."""
     time: float = 0.0
     """Seconds since the clip began; 0 without a clip."""
 
@@ -117,7 +120,7 @@ def clip_stage(
     recipe: SynthRecipe, person: Person, q: Array, crowd: stage.Crowd, name: str, subject: int
 ) -> stage.Stage:
     """Sets one stage that holds the person in every pose (t, c) of a clip."""
-    poses = [person.model.pose(row) for row in q]
+    poses = each(forward_of(person.model)(q))
     vertices = np.stack([person.surface(pose) for pose in poses])
     rng = generator(recipe.seed, "stage", name, subject)
     return stage.set_stage(recipe, vertices, facing(person.model.spec, poses[0]), crowd, rng)
@@ -138,15 +141,21 @@ def set_up(
     """
 
     def dressed(eye: Array | None) -> tuple[manner.Shown, list[Surface]]:
-        shown = manner.show(person.body, person.model, moment.q, moment.held, eye)
+        shown = manner.show(person.body, person.model, moment.q, moment.held, eye, moment.pose)
         return shown, person.outfit.surfaces(shown.skin, shown.pose, shown.look)
 
-    shown, worn = dressed(fixed.at(moment.time).eye if fixed else None)
-    front = facing(person.model.spec, shown.pose)
-    place = fixed or stage.set_stage(recipe, points(worn), front, crowd, rng)
-    view = place.at(moment.time)
-    if moment.held.gaze == "camera" and not fixed:
+    if fixed is None and moment.held.gaze == "camera":
+        # The stage is set about the person before it is known where the camera is that it looks at.
+        before = moment.pose or person.model.pose(moment.q)
+        front, about = facing(person.model.spec, before), person.surface(before)
+        place = stage.set_stage(recipe, about, front, crowd, rng)
+        view = place.at(moment.time)
         shown, worn = dressed(view.eye)
+    else:
+        shown, worn = dressed(fixed.at(moment.time).eye if fixed else None)
+        front = facing(person.model.spec, shown.pose)
+        place = fixed or stage.set_stage(recipe, points(worn), front, crowd, rng)
+        view = place.at(moment.time)
     return Setup(shown=shown, worn=worn, place=place, view=view)
 
 

@@ -52,6 +52,8 @@ class Surface:
     """Its texture's alpha cuts it out (hair); such a surface is seen from both sides and throws no shadow."""
     normals: Floats | None = None
     """(v, 3), where the faces do not say: the two sides of a texture's seam share one normal."""
+    thinned: NDArray[np.int32] | None = None
+    """(f, 3): fewer faces of the same vertices, as good where pixels are larger than their edges (`workers.coarse`)."""
     catcher: bool = False
     """Shows the background photo, darkened by shadows, instead of its own colour."""
     name: str = ""
@@ -62,7 +64,8 @@ class Normals:
 
     def __init__(self, faces: NDArray[np.int32], count: int) -> None:
         self._corners = [np.ascontiguousarray(faces[:, k], np.intp) for k in range(3)]
-        ones, of_face = np.ones(faces.size, np.float32), np.repeat(np.arange(len(faces)), 3)
+        numbers = np.arange(len(faces), dtype=np.int32)  # short ones: half of what must be read
+        ones, of_face = np.ones(faces.size, np.float32), np.repeat(numbers, 3)
         self._sum = csr_array((ones, (faces.ravel(), of_face)), shape=(count, len(faces)))
 
     def __call__(self, vertices: Floats) -> Floats:
@@ -98,6 +101,7 @@ def merge(surfaces: list[Surface], name: str) -> Surface:
         colours=np.concatenate([s.colours for s in surfaces]),
         parts=np.concatenate([s.parts for s in surfaces]),
         uv=np.concatenate(uv),
+        thinned=None,
         name=name,
     )
 

@@ -14,7 +14,8 @@ from schemas.errors import SampleRejected
 from schemas.recipes import SynthRecipe
 from schemas.shards import Quarantined, ShardContents, ShardKey, generator
 from schemas.skeleton import SkeletonSpec
-from workers import cast, manner, shot, takes
+from workers import cast, manner, osim, shot, takes
+from workers.forward import each, forward_of
 from workers.synth_plan import (
     Sources,
     for_lot,
@@ -23,7 +24,6 @@ from workers.synth_plan import (
     photos_digest,
     plan,
     settings,
-    spec_of,
     split_of,
 )
 
@@ -42,7 +42,7 @@ __all__ = [
 
 def make_shard(recipe: SynthRecipe, sources: Sources, key: ShardKey) -> ShardContents:
     """Poses, renders and annotates every frame of a shard; a frame that fails is quarantined."""
-    spec = spec_of(sources.osim)
+    spec = osim.read_skeleton(sources.osim)
     shard = _Shard(recipe=recipe, key=key, spec=spec)
     # The last bits of BLAS' sums depend on the number of its threads.
     with threadpool_limits(limits=1, user_api="blas"):
@@ -157,6 +157,9 @@ def _add_frames(
     recipe, lot = shard.recipe, shard.recipe.motions[shard.key.lot]
     poses = np.stack([row["q"] for row in standing.values()])
     moving_head = manner.moves_head(shard.spec, poses)
+    before = dict(
+        zip(standing, each(forward_of(next(iter(people.values())).model)(poses)), strict=True)
+    )
     first = standing[min(standing)]
     someone, crowd = people[first["motion_id"]], shot.crowd_of(recipe, sources)
     fixed = None
@@ -168,6 +171,7 @@ def _add_frames(
             q=row["q"],
             held=shot.manner_of(recipe, shard.key.lot, subject, frame, moving_head=moving_head),
             drift=row["drift"],
+            pose=before[frame],
             time=float(row["time"] - first["time"]) if lot.clip else 0.0,
         )
         rng = generator(recipe.seed, "frame", shard.key.lot, subject, frame)

@@ -8,7 +8,6 @@ from typing import Any
 from schemas import files
 from schemas.recipes import AnyLot, MotLot, ProceduralLot, RandomLot, SynthRecipe, TrcLot
 from schemas.shards import ShardKey, Split
-from schemas.skeleton import SkeletonSpec
 from workers import annotate, anny_data, family, hdri, motions, osim, photos, selection, trc
 from workers.makehuman_pack import Pack, open_pack
 from workers.marker_ik import Trial
@@ -56,7 +55,7 @@ def load(recipe: SynthRecipe) -> Sources:
         assets=None if recipe.wardrobe.assets is None else open_pack(recipe.wardrobe.assets),
     )
     _warn_of_meshes(sources.osim, recipe.model)
-    spec = spec_of(sources.osim)
+    spec = osim.read_skeleton(sources.osim)
     annotate.keypoint_joints(spec)
     selection.check(recipe, spec)
     for name, lot in lots.items():
@@ -78,7 +77,7 @@ def _trial(lot: TrcLot, recipe: SynthRecipe) -> Trial:
         InputError: one is missing or no `.trc`, or has none of the model's markers.
     """
     model = osim.read_model(lot.model or recipe.model)
-    names = spec_of(model).marker_names
+    names = osim.read_skeleton(model).marker_names
     found = {url: files.read_bytes(url) for url in (lot.trc, lot.static) if url is not None}
     for url, data in found.items():
         trc.in_order(trc.read_trc(data, url), names)
@@ -155,9 +154,3 @@ def settings(recipe: SynthRecipe, lot: str) -> dict[str, Any]:
         idle.add("fps")  # frames are not spaced by it
     chosen["lot"] = {k: v for k, v in whole["motions"][lot].items() if k not in idle}
     return chosen
-
-
-@functools.lru_cache(maxsize=4)
-def spec_of(model: bytes) -> SkeletonSpec:
-    """Returns the skeleton of an `.osim`, read once."""
-    return osim.read_skeleton(model)

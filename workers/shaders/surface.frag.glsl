@@ -1,10 +1,12 @@
 #version 330
 // Kept short: llvmpipe shades whole 4x4 blocks, of which a small triangle of a body uses a few samples.
 // 8 bits hold k / 255 exactly, so a part number passes through an ordinary colour channel unharmed.
+#ifndef PLAIN
 uniform sampler2DArray textures;
+in vec3 uv_layer;
+#endif
 
 in vec3 normal;
-in vec3 uv_layer;
 in vec3 ambient_root;
 in vec3 sun_root;
 flat in vec3 part_bare_rough;
@@ -15,7 +17,11 @@ layout(location = 2) out vec4 normal_rough;
 
 void main() {
     // sRGB's curve lies close to a square, and both factors are stored as roots.
+#ifdef PLAIN
+    const vec4 tile = vec4(1.0);
+#else
     vec4 tile = texture(textures, uv_layer);
+#endif
 #ifdef HOLES
     if (tile.a < 0.4) discard;  // below one half, as the smaller mipmaps of thin strands fade
 #endif
