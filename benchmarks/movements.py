@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import ConvexHull, QhullError
 
-from schemas.recipes import PROCEDURAL, People, ProceduralLot
+from schemas.lots import PROCEDURAL, ProceduralLot
+from schemas.recipes import People
 from schemas.shards import generator
 from workers import contacts, movements, osim
 from workers.body import Body, make_body

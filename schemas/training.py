@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, PositiveFloat
 
-from schemas.recipes import Frozen, Range, Share
+from schemas.ranges import Frozen, Range, Share
 
 Backbone = Literal["resnet18", "resnet50", "resnext50_32x4d", "resnext101_32x8d"]
 

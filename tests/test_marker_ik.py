@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from schemas.errors import InputError
-from schemas.recipes import SynthRecipe, TrcLot
+from schemas.lots import TrcLot
+from schemas.recipes import SynthRecipe
 from schemas.shards import generator
 from schemas.skeleton import SkeletonSpec
 from workers import marker_ik, osim, performance, synth, synth_plan, trc

@@ -8,7 +8,7 @@ import pytest
 
 from schemas.curves import IDENTITY, ZERO
 from schemas.errors import InputError
-from schemas.recipes import RandomLot
+from schemas.lots import RandomLot
 from schemas.shards import generator
 from schemas.skeleton import Axis, Coordinate, Coupler, Joint, SkeletonSpec
 from workers import motions, trc

@@ -10,18 +10,18 @@ import numpy as np
 import pytest
 
 from schemas.errors import InputError
-from schemas.recipes import (
+from schemas.lots import (
     PROCEDURAL,
     CalfRaiseLot,
     GaitLot,
     HingeLot,
     LungeLot,
-    People,
     ProceduralLot,
     SingleLegSquatLot,
     SitToStandLot,
     SquatLot,
 )
+from schemas.recipes import People
 from schemas.shards import generator
 from schemas.skeleton import SkeletonSpec
 from workers import movements

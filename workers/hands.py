@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from schemas.recipes import HandShape
+from schemas.lots import HandShape
 from workers.anny_data import AnnyData
 from workers.physique import Physique
 

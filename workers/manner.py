@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from schemas.geometry import invert_rigid
-from schemas.recipes import HandShape
+from schemas.lots import HandShape
 from schemas.skeleton import SkeletonSpec
 from workers.body import Body
 from workers.hands import GRIPS

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.recipes import TrcLot
+from schemas.lots import TrcLot
 from schemas.skeleton import SkeletonSpec
 from workers import osim, trc
 from workers.motions import Motion, read_mot

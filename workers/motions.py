@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import PchipInterpolator
 
 from schemas.errors import InputError
-from schemas.recipes import RandomLot
+from schemas.lots import RandomLot
 from schemas.skeleton import GROUND, SkeletonSpec
 from workers.family import LATERAL, LUMBAR, TWISTING
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from schemas.recipes import ProceduralLot
+from schemas.lots import ProceduralLot
 from workers.family import LATERAL, SIDES, TWISTING, model_limits
 from workers.motions import Motion
 from workers.planting import Goal, Planter, Wish

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.recipes import (
+from schemas.lots import (
     CalfRaiseLot,
     GaitLot,
     HingeLot,

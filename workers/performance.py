@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import InputError, SampleRejected
-from schemas.recipes import AnyLot, MotLot, ProceduralLot, RandomLot, TrcLot
+from schemas.lots import AnyLot, MotLot, ProceduralLot, RandomLot, TrcLot
 from schemas.skeleton import SkeletonSpec
 from workers import (
     contacts,

@@ -12,7 +12,8 @@ from pydantic import TypeAdapter
 
 from schemas import receipts
 from schemas.errors import InputError, changed
-from schemas.recipes import CocoRecipe, MotLot, Recipe, SynthRecipe, TrcLot
+from schemas.lots import MotLot, TrcLot
+from schemas.recipes import CocoRecipe, Recipe, SynthRecipe
 from schemas.shards import (
     ShardContents,
     ShardKey,

@@ -6,7 +6,7 @@ Dims: n = pose, c = coordinate, s = side. rad and m; ground frame.
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.recipes import RandomLot
+from schemas.lots import RandomLot
 from workers.body import Body
 from workers.family import LEG, ROOT, SIDES, model_limits
 from workers.figure import Figure

@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import InputError
+from schemas.lots import Lot
 from schemas.quantities import Rows, declared, resolve
-from schemas.recipes import Camera, Lot, SynthRecipe
+from schemas.recipes import Camera, SynthRecipe
 from schemas.shards import unit_hash
 from schemas.skeleton import SkeletonSpec
 from schemas.targets import CAMERA, Strata

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from schemas.recipes import AnyLot, ProceduralLot, SynthRecipe
+from schemas.lots import AnyLot, ProceduralLot
+from schemas.recipes import SynthRecipe
 from schemas.shards import generator
 from schemas.skeleton import SkeletonSpec
 from workers import (

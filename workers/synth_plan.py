@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from schemas import files
-from schemas.recipes import AnyLot, MotLot, ProceduralLot, RandomLot, SynthRecipe, TrcLot
+from schemas.lots import AnyLot, MotLot, ProceduralLot, RandomLot, TrcLot
+from schemas.recipes import SynthRecipe
 from schemas.shards import ShardKey, Split
 from workers import annotate, anny_data, family, hdri, motions, osim, photos, selection, trc
 from workers.makehuman_pack import Pack, open_pack

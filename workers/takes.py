@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import SampleRejected
-from schemas.recipes import AnyLot, RandomLot, SynthRecipe
+from schemas.lots import AnyLot, RandomLot
+from schemas.recipes import SynthRecipe
 from schemas.shards import generator
 from schemas.skeleton import SkeletonSpec
 from workers import marker_ik, motions, osim, performance, random_stances, selection

@@ -20,15 +20,8 @@ import tiny_coco
 
 from schemas import files, layout
 from schemas.geometry import look_at
-from schemas.recipes import (
-    CocoRecipe,
-    People,
-    RandomLot,
-    Scene,
-    SquatLot,
-    SynthRecipe,
-    Wardrobe,
-)
+from schemas.lots import RandomLot, SquatLot
+from schemas.recipes import CocoRecipe, People, Scene, SynthRecipe, Wardrobe
 from schemas.shards import ShardContents, ShardKey, generator
 from schemas.store import Store
 from workers import (
