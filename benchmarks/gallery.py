@@ -67,9 +67,13 @@ class Gallery:
         }
 
     def crops(self) -> Section:
-        """Eight people in each lot, a picture each."""
+        """Eight people in each lot, a picture each, nobody twice."""
         recipe = self._recipe([])
-        found = [made for lot in recipe.motions for made in self._shots(recipe, lot, range(8))]
+        found = [
+            made
+            for n, lot in enumerate(recipe.motions)
+            for made in self._shots(recipe, lot, range(8 * n, 8 * n + 8))
+        ]
         tiles = [_tile(c, i, f"{c.tables['motions'][0]['name']}, {_who(c, i)}") for c, i in found]
         return Section(columns=8, text="64 crops of eight lots, none chosen", tiles=tiles)
 
