@@ -18,6 +18,7 @@ from workers.complexion import ITA_DEG, decode, skin_colour
 from workers.fitting import fit, from_makehuman, make_shell, to_makehuman
 from workers.makehuman_pack import Pack, open_pack
 from workers.outfits import Outfit
+from workers.pack_clothes import Dresser
 from workers.physique import volume
 from workers.render import Renderer
 from workers.shells import Shell, SkinBelow, hit_distance, split_seams
@@ -410,6 +411,17 @@ def test_a_skirt_spans_both_thighs(pack: Pack) -> None:
     assert both.sum(axis=1).min() > 0.8
     middle = np.abs(shell.vertices[low & ~arms, 2]) < 0.01
     np.testing.assert_allclose(both[middle, 0], both[middle, 1], atol=0.2)
+
+
+def test_a_skirt_is_worn_only_where_there_is_nothing_else(pack: Pack) -> None:
+    body = make_body(People(female=1.0), osim.read_model("default"), generator(4, "subject", 0))
+    dresser = Dresser(pack, body, model_of(body).spec)
+    worn = {dresser.wear("suit", generator(1, number))[0].name for number in range(12)}
+    assert len(worn) > 1
+    assert "female_elegantsuit01" not in worn
+    skirts = [a for a in pack.assets if a.name == "female_elegantsuit01"]
+    only = Dresser(replace(pack, assets=tuple(skirts)), body, model_of(body).spec)
+    assert only.wear("suit", generator(1, 0))[0].name == "female_elegantsuit01"
 
 
 def test_trousers_of_heavy_people_are_no_skirt(pack: Pack) -> None:

@@ -61,7 +61,8 @@ def make_shell(
     if kind == "shoes":
         weights = _stiffen(weights, spec)
     vertices = fit(proxy, base)
-    if kind == "suit" and _is_skirt(weights, vertices, mesh, spec, body):
+    skirt = kind == "suit" and _is_skirt(weights, vertices, mesh, spec, body)
+    if skirt:
         weights = _span_legs(weights, vertices, spec, body)
     weights = smooth_weights(weights, mesh.faces, _WEIGHT_ROUNDS[kind])
     uv = mesh.corner_uv.copy()
@@ -77,6 +78,7 @@ def make_shell(
         holes=kind == "hair",
         hides=kind != "hair",
         clearance=0.004 if kind == "suit" else 0.001,
+        skirt=skirt,
     )
 
 

@@ -1,4 +1,4 @@
-"""Things between the camera and the person: on the floor in front, or held up as a barbell on its rack."""
+"""Things between the camera and the person, on the floor in front."""
 
 from dataclasses import replace
 
@@ -59,11 +59,10 @@ def _before(
     ahead = to_eye / distance
     aside = np.array([-ahead[1], ahead[0]])
     if name == "barbell":
-        # On a rack before the person, seen level: across the view, at a height between the shins and the chest.
-        spot = centre + ahead * (float(((points[:, [0, 2]] - centre) @ ahead).max()) + 0.3)
-        at = np.array([spot[0], rng.uniform(0.25, 0.75) * points[:, 1].max(), spot[1]])
+        # Right before the person and across the view.
+        spot = centre + ahead * (float(((points[:, [0, 2]] - centre) @ ahead).max()) + 0.35)
         turn = float(np.arctan2(-aside[1], aside[0])) + rng.normal(0, 0.15)
-        return place(thing, at=at, turn=turn)
+        return place(thing, at=np.array([spot[0], 0.0, spot[1]]), turn=turn)
     reach = rng.uniform(0.25, 0.7) * distance
     spot = centre + ahead * reach + aside * rng.normal(0, 0.35) * (1 - reach / distance + 0.2)
     return place(thing, at=np.array([spot[0], 0.0, spot[1]]), turn=rng.uniform(-np.pi, np.pi))

@@ -44,11 +44,18 @@ class Dresser:
     def wear(
         self, kind: str, rng: np.random.Generator, tint: Array | None = None
     ) -> tuple[Shell, dict[str, Any]]:
-        """Draws a `suit`, `shoes` or `hair`; `tint` (3) is the colour of hair. Returns it and what it is."""
+        """Draws a `suit`, `shoes` or `hair`; `tint` (3) is the colour of hair. Returns it and what it is.
+
+        A skirt is worn only where there is nothing else: cloth that follows bones opens or lets the thighs through when
+        knees bend.
+        """
         fitting = self.pack.of(kind, self.male)
-        asset = fitting[int(rng.integers(len(fitting)))]
-        proxy, mesh = self.pack.proxy(asset)
-        shell = make_shell(proxy, mesh, kind, self.body, self.spec, self._base, self._weights)
+        while True:
+            asset = fitting.pop(int(rng.integers(len(fitting))))
+            mesh = self.pack.proxy(asset)
+            shell = make_shell(*mesh, kind, self.body, self.spec, self._base, self._weights)
+            if not (shell.skirt and fitting):
+                break
         picture = self.pack.picture(asset, TILE_PX)
         material = self.pack.material(asset)
         about: dict[str, Any] = {"asset": asset.path}

@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 STAGES = {
     "pose": 4,
     "body": 2,
-    "wardrobe": 2,
-    "scene": 4,
+    "wardrobe": 3,
+    "scene": 5,
     "render": 4,
     "annotate": 2,
     "coco": 3,

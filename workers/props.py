@@ -141,15 +141,21 @@ def rack(rng: np.random.Generator, part: int) -> Surface:
 
 
 def barbell(rng: np.random.Generator, part: int) -> Surface:
-    """A loaded bar along x, its axis at y = 0."""
+    """A loaded bar along x on two stands."""
     length, radius = rng.uniform(1.5, 2.1), rng.uniform(0.11, 0.225)
-    steel = one_of(rng, METALS)
-    parts = [rod(np.array([-length / 2, 0, 0]), np.array([length / 2, 0, 0]), 0.014, steel, part)]
+    height, steel = rng.uniform(0.4, 1.3), one_of(rng, METALS)
+    ends = np.array([[-length / 2, height, 0], [length / 2, height, 0]])
+    parts = [rod(ends[0], ends[1], 0.014, steel, part)]
+    frame = one_of(rng, METALS)
+    for x in (-0.3 * length, 0.3 * length):
+        foot, top = np.array([x, 0.0, 0.0]), np.array([x, height, 0.0])
+        parts.append(rod(foot, top, 0.025, frame, part))
+        parts.append(at(box(np.array([0.06, 0.04, 0.5]), frame, part), x, 0, 0))
     colour = vivid(rng) if rng.random() < 0.5 else np.array([0.1, 0.1, 0.11])
     for sign in (-1.0, 1.0):
         inner = sign * length * 0.4
         for k in range(int(rng.integers(1, 3))):
-            start = np.array([inner + sign * 0.05 * k, 0, 0])
+            start = np.array([inner + sign * 0.05 * k, height, 0])
             end = start + [sign * 0.04, 0, 0]
             parts.append(rod(start, end, radius * (1 - 0.2 * k), colour, part))
     return merge(parts, "barbell")

@@ -53,6 +53,8 @@ class Shell:
     """Distance that it keeps from the skin in every pose, m."""
     lined: bool = True
     """Its inside is drawn too, for who looks in at a hem; else (painted shoes) too little of it shows."""
+    skirt: bool = False
+    """It hangs about both legs."""
 
 
 def edges_of(faces: Faces) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
