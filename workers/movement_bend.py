@@ -227,17 +227,6 @@ class CalfRaise(Bend):
         rise = self.asked["rise"] + self.asked["asymmetry"] / 2 * np.array([1.0, -1.0])
         return np.asarray(np.radians(rise) * u[:, None])
 
-    def settle(self, wanted: dict[str, float]) -> dict[str, float]:
-        """Moves the centre of mass over the feet where the trunk's lean then is nearer to what is wanted."""
-        at = float(self.balance(np.ones(1))[0])
-        low, high = FLAT if at < FLAT[1] else ON_TOES
-        self.shift = np.array([0.0, *(np.clip(at + SHIFTS, low, high) - at)])
-        found = self.planter.solve(self.goal(np.full(len(self.shift), self.deepest), wanted))
-        off = [abs(self.lean(q) - wanted["trunk_lean"]) for q in found]
-        cost = np.array(off) + RELUCTANCE_DEG * np.abs(self.shift)
-        self.shift = float(self.shift[int(np.argmin(cost))])
-        return wanted
-
     def knee_difference(self, u: Array) -> Array:
         """Returns none: asymmetry is of the heels."""
         return np.zeros(len(u))
