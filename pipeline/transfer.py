@@ -106,13 +106,14 @@ def _copy_shards(source: Dataset, target: str, tell: Progress) -> _Moved:
     here = inventory.sizes(source.url, "shards") if there else {}
     move = functools.partial(_copy_shard, source.store, Store(target), here, there)
     objects = size = done = 0
+    total = source.bytes
     models: set[str] = set()
     for receipt, moved in zip(
         source.shards, inventory.concurrently(move, source.shards), strict=True
     ):
         objects, size, models = objects + moved.objects, size + moved.bytes, models | moved.models
         done += receipt.bytes
-        tell(done, source.bytes)
+        tell(done, total)
     return _Moved(objects, size, frozenset(models))
 
 

@@ -76,10 +76,9 @@ def _open(url: str) -> Dataset | Fault:
 
 
 def _thorough(dataset: Dataset, tell: Progress) -> list[Fault]:
-    faults: list[Fault] = []
+    seen: list[tuple[ShardReceipt, _Checked]] = []
     unreadable: list[ShardReceipt] = []
-    models: dict[str, str] = {}
-    done = failed = 0
+    total, done, failed = dataset.bytes, 0, 0
     most = min(_UNREADABLE, max(2, len(dataset.shards)))
     check = functools.partial(_check, dataset.store)
     checked = inventory.concurrently(check, dataset.shards)
@@ -89,16 +88,17 @@ def _thorough(dataset: Dataset, tell: Progress) -> list[Fault]:
             raise found.unreadable
         if found.unreadable:
             unreadable.append(receipt)
-        else:
-            faults += found.faults
+        elif found.faults or found.model:
+            seen.append((receipt, found))
+        done += receipt.bytes
+        tell(done, total)
+    # Once more: a store that failed for a moment says nothing of its objects, and what is bad may be deleted.
+    seen += zip(unreadable, map(check, unreadable), strict=True)
+    models: dict[str, str] = {}
+    for receipt, found in seen:
         if found.model:
             models.setdefault(found.model, receipt.action_key)
-        done += receipt.bytes
-        tell(done, dataset.bytes)
-    # Once more: a store that failed for a moment says nothing of its objects, and what is bad may be deleted.
-    for found in map(check, unreadable):
-        faults += found.faults
-    return faults + _small(dataset, models)
+    return [fault for _, found in seen for fault in found.faults] + _small(dataset, models)
 
 
 def _check(store: Store, receipt: ShardReceipt) -> _Checked:
@@ -180,11 +180,11 @@ def _quick(dataset: Dataset, tell: Progress) -> list[Fault]:
     listed: dict[str, dict[str, int]] = {}
     for path, size in inventory.sizes(dataset.url, "shards").items():
         listed.setdefault(path.split("/")[1], {})[path] = size
-    faults, done = [], 0
+    faults, total, done = [], dataset.bytes, 0
     for receipt in dataset.shards:
         faults += _quick_shard(dataset.store, receipt, listed.get(receipt.action_key, {}))
         done += receipt.bytes
-        tell(done, dataset.bytes)
+        tell(done, total)
     small = inventory.sizes(dataset.url, "skeletons") | inventory.sizes(dataset.url, "models")
     for path, action_key in sorted(_named_small(dataset.shards).items()):
         if not small.get(path) and not _size(dataset.store, path):

@@ -111,6 +111,12 @@ def test_a_store_that_fails_for_a_moment_makes_no_object_bad(
     seen.before = fail
     assert verify.verify(seen.url) == []
     assert not roots
+    # What they are made of is looked at all the same.
+    roots = {inventory.root_of(receipt.action_key) for receipt in made.shards[:1]}
+    only = publish(seen.url, 0)
+    Store(seen.url).put_bytes(inventory.model_path(files.digest(MODEL)), b"other")
+    (fault,) = verify.verify(seen.url)
+    assert (fault.path, only.rows, roots) == (inventory.model_path(files.digest(MODEL)), 2, set())
 
 
 def test_a_manifest_that_points_outside_is_not_followed(tmp_path: Path) -> None:
