@@ -4,10 +4,10 @@ import contextlib
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from schemas import files, receipts, untrusted
 from schemas.errors import InputError
@@ -30,7 +30,11 @@ def shard_objects(action_key: str, root: bytes) -> dict[str, str]:
     Raises:
         KeyError, TypeError, ValueError: it lists none, or places outside the shard, which ours never do.
     """
-    named = listed_digests(untrusted.json_object(root))
+    return _listed(action_key, untrusted.json_object(root))
+
+
+def _listed(action_key: str, document: Mapping[str, Any]) -> dict[str, str]:
+    named = listed_digests(document)
     if not all(map(_INSIDE.fullmatch, named)):
         raise ValueError("it names places outside its shard")
     return {f"shards/{action_key}/{path}": digest for path, digest in named.items()}
@@ -44,25 +48,39 @@ def root_of(action_key: str) -> str:
 def model_in(root: bytes) -> str | None:
     """Returns the sha256 of the model that a shard's root metadata names, or None where it names none."""
     try:
-        tables: Any = untrusted.json_object(root)["attributes"]["kineforge"].get("tables", {})
-        model = tables.get("model")
+        return _model(untrusted.json_object(root)["attributes"]["kineforge"])
     except (AttributeError, KeyError, TypeError, ValueError):
         return None
+
+
+def _model(attributes: Any) -> str | None:
+    tables = attributes.get("tables", {})
+    model = tables.get("model") if isinstance(tables, dict) else None
     return model if isinstance(model, str) and DIGEST.fullmatch(model) else None
 
 
-def agrees(root: bytes, receipt: ShardReceipt) -> bool:
-    """Says whether a shard's root metadata tells what a manifest's receipt tells, and lists objects of its own.
+class Contents(NamedTuple):
+    """What a shard consists of, as its root metadata tells it."""
+
+    objects: dict[str, str]
+    """sha256 of all objects but the root, by their paths in the dataset."""
+    model: str | None
+    """sha256 of the model that it was made of."""
+
+
+def contents(root: bytes, receipt: ShardReceipt) -> Contents | None:
+    """Reads a shard's root metadata; None where it tells other than the receipt, or lists objects not its own.
 
     The dataset id covers roots alone, so what a manifest says beyond them holds only if they say it too.
     """
     try:
-        shard_objects(receipt.action_key, root)
-        attributes = untrusted.json_object(root)["attributes"]["kineforge"]
+        document = untrusted.json_object(root)
+        attributes = document["attributes"]["kineforge"]
         told = receipts.from_shard(attributes, receipt.key.split, receipt.root)
+        found = Contents(_listed(receipt.action_key, document), _model(attributes))
     except untrusted.BROKEN:
-        return False
-    return _without_inputs(told) == _without_inputs(receipt)
+        return None
+    return found if _without_inputs(told) == _without_inputs(receipt) else None
 
 
 def _without_inputs(receipt: ShardReceipt) -> dict[str, Any]:

@@ -125,16 +125,17 @@ def _copy_shard(
     receipt: ShardReceipt,
 ) -> _Moved:
     """Copies what is missing of one shard, the root last; whatever either listing lacks is copied."""
-    key, path = receipt.action_key, inventory.root_of(receipt.action_key)
-    inventory.inside(target.url, key)
+    path = inventory.root_of(receipt.action_key)
+    inventory.inside(target.url, receipt.action_key)
     held = _root_at(target, receipt)
     if held is None:
         there = {}  # what lies there may be another build's: sizes say too little
     root = held or _checked(source, path, receipt.root)
-    if not inventory.agrees(root, receipt):
+    contents = inventory.contents(root, receipt)
+    if contents is None:
         _refuse(source, path, "tells other contents than the manifest does")
     objects = size = 0
-    for name, digest in inventory.shard_objects(key, root).items():
+    for name, digest in contents.objects.items():
         if name not in there or there[name] != here.get(name):
             data = _checked(source, name, digest)
             target.put_bytes(name, data)
@@ -142,8 +143,7 @@ def _copy_shard(
     if held is None:
         target.put_bytes(path, root)
         objects, size = objects + 1, size + len(root)
-    model = inventory.model_in(root)
-    return _Moved(objects, size, frozenset({model} if model else ()))
+    return _Moved(objects, size, frozenset({contents.model} if contents.model else ()))
 
 
 def _root_at(target: Store, receipt: ShardReceipt) -> bytes | None:
@@ -155,14 +155,14 @@ def _root_at(target: Store, receipt: ShardReceipt) -> bytes | None:
     path = inventory.root_of(receipt.action_key)
     try:
         root = target.get_bytes(path)
+        if files.digest(root) == receipt.root:
+            return root
         attributes = untrusted.json_object(root)["attributes"]["kineforge"]
         whole = attributes["receipt"]["action_key"] == receipt.action_key
     except FileNotFoundError:
         return None
     except (KeyError, TypeError, ValueError):  # cut short: the copy mends it
         return None
-    if files.digest(root) == receipt.root:
-        return root
     if whole:
         raise InputError(
             f"{target.url}/{path}",

@@ -107,17 +107,17 @@ def _check(store: Store, receipt: ShardReceipt) -> _Checked:
     faults: list[Fault] = []
     try:
         root, problem = _read(store, path, receipt.root)
-        if problem is None and not inventory.agrees(root, receipt):
-            problem = "tells other contents than the manifest does"
-        if problem is not None:
-            return _Checked([_bad(path, problem, key)])
-        for path, digest in inventory.shard_objects(key, root).items():
+        contents = inventory.contents(root, receipt)
+        if problem is not None or contents is None:
+            told = "tells other contents than the manifest does"
+            return _Checked([_bad(path, problem or told, key)])
+        for path, digest in contents.objects.items():
             _, problem = _read(store, path, digest)
             if problem is not None:
                 faults.append(_bad(path, problem, key))
     except InputError as error:
         return _Checked([*faults, Fault(path, error.reason, "Verify again", key, False)], error)
-    return _Checked(faults, model=inventory.model_in(root))
+    return _Checked(faults, model=contents.model)
 
 
 def _read(store: Store, path: str, digest: str) -> tuple[bytes, str | None]:
