@@ -407,6 +407,23 @@ def test_a_failure_counts_when_no_other_reader_is_left(monkeypatch: pytest.Monke
     assert asked == [0, 0]
 
 
+def test_what_is_still_being_read_counts_as_held() -> None:
+    """A slow store must not let requests pile up."""
+    going = threading.Event()
+
+    def read(number: int) -> NDArray[np.uint8]:
+        if number:
+            going.wait(60)
+        return np.zeros(3, np.uint8)
+
+    kept = shelf.Shelf(read, [3] * 12, least=6, limit=12)
+    kept.result(0, kept.get(0))
+    requests = [kept.get(number) for number in range(1, 12)]
+    assert list(kept._held) == [8, 9, 10, 11]
+    going.set()
+    assert all(kept.result(n, r).nbytes == 3 for n, r in enumerate(requests, 1))
+
+
 def test_a_stream_that_failed_can_be_tried_again() -> None:
     data = corpus(ROWS)
     reader, s = data.shards[2].store, stream(data)
@@ -425,7 +442,7 @@ def test_memory_is_bounded_as_stated(rows: list[int]) -> None:
     s = stream(data, batch=6, cache_mb=1)
     tight = dataclasses.replace(s, options=s.options.model_copy(update={"cache_mb": 0}))
     held: list[int] = []
-    for _ in tight.batches(0, lambda b: held.append(sum(rows[n] for n in tight._shelf._held))):
+    for _ in tight.batches(0, lambda b: held.append(sum(rows[n] for n in [*tight._shelf._held]))):
         pass
     per_row = max(shard.bytes / shard.rows for shard in data.shards)
     assert max(held) * per_row <= tight.window_bytes + 6 * per_row

@@ -185,7 +185,8 @@ class SampleStream:
     def window_bytes(self) -> int:
         """Returns what the shards of all lanes' open windows hold at most, as stored; it overrides a lower bound.
 
-        A lane shows one window while the next is read, which touch two shards beside those that they cover.
+        What is kept is less than one shard more. A lane shows one window while the next is read, which touch two
+        shards beside those that they cover.
         """
         return math.ceil(self._open_rows * max(s.bytes / s.rows for s in self.corpus.shards))
 

@@ -70,7 +70,7 @@ class Shelf(Generic[L]):
             read: reads the shard of a number, in any thread.
             rows: of each shard.
             least: rows.
-            limit: bytes of what has been read.
+            limit: bytes.
         """
         self.rows, self.least, self.limit = rows, least, limit
         self._reader = read
@@ -78,27 +78,38 @@ class Shelf(Generic[L]):
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="shards")
         self._spare = ThreadPoolExecutor(READERS, thread_name_prefix="spare")
         self._took: deque[float] = deque(maxlen=_REMEMBERED)
+        self._row_bytes = 0.0
         self._lock = threading.Lock()
 
     def get(self, number: int) -> Request[L]:
         """Asks for a shard, or returns the standing request."""
         if number not in self._held:
+            self._make_room(self.rows[number])
             request = self._held[number] = Request[L]()
             self._attempt(self._pool, number, request, of=1)
-            held = sum(self.rows[n] for n in self._held)
-            for oldest in list(self._held)[:-1]:
-                held -= self.rows[oldest]
-                if held < self.least or self.held_bytes <= self.limit:
-                    break
-                del self._held[oldest]
         self._held.move_to_end(number)
         return self._held[number]
 
+    def _make_room(self, rows: int) -> None:
+        held = rows + sum(self.rows[n] for n in self._held)
+        for oldest in list(self._held):
+            held -= self.rows[oldest]
+            if held < self.least or self.held_bytes + rows * self._row_bytes <= self.limit:
+                break
+            del self._held[oldest]
+
     @property
-    def held_bytes(self) -> int:
-        """Returns the size of what has been read and is kept."""
-        done = [r.answer for r in self._held.values() if r.answer.done()]
-        return sum(answer.result().nbytes for answer in done if answer.exception() is None)
+    def held_bytes(self) -> float:
+        """Returns the size of what is kept: of what is still being read, what it would be by the largest rows so far.
+
+        Were it not counted, a slow store would let any number of requests stand.
+        """
+        return sum(self._bytes(number, r.answer) for number, r in self._held.items())
+
+    def _bytes(self, number: int, answer: Future[L]) -> float:
+        if not answer.done():
+            return self.rows[number] * self._row_bytes
+        return answer.result().nbytes if answer.exception() is None else 0
 
     def result(self, number: int, request: Request[L]) -> L:
         """Waits for a request in any thread, and asks a second time where it takes too long.
@@ -144,6 +155,7 @@ class Shelf(Generic[L]):
         loaded = self._reader(number)
         with self._lock:
             self._took.append(time.monotonic() - started)
+            self._row_bytes = max(self._row_bytes, loaded.nbytes / self.rows[number])
         return loaded
 
     def serve(
