@@ -10,8 +10,10 @@ HandShape = Literal["stretched", "relaxed", "holding", "fist"]
 
 
 class Lot(Frozen):
-    """One motion, performed by the subjects 0 … subjects-1, each giving `frames` frames."""
+    """One motion, performed by the subjects first … first + subjects - 1, each giving `frames` frames."""
 
+    first: int = Field(default=0, ge=0)
+    """Number of its first subject. Subject n is one person wherever it appears: other numbers are other people."""
     subjects: int = Field(default=16, ge=1)
     frames: int = Field(default=32, ge=1)
     clip: bool = False
@@ -61,6 +63,8 @@ class SquatLot(TwoFeetLot):
     """Pitch of the feet about the toes at the bottom."""
     butt_wink: Range = (0.0, 25.0)
     """Backward tilt of the pelvis under the trunk in the lowest third."""
+    dorsiflexion: Range = (25.0, 45.0)
+    """The most that the ankles bend, drawn per subject; who is stiffer lifts the heels, stops higher or leans more."""
 
 
 class HingeLot(TwoFeetLot):
@@ -144,6 +148,8 @@ class SingleLegSquatLot(ProceduralLot):
     side_lean: Range = (-4.0, 12.0)
     """Of the trunk over the standing leg."""
     heel_lift: Range = (0.0, 8.0)
+    dorsiflexion: Range = (25.0, 45.0)
+    """The most that the ankle bends; who is stiffer leans more."""
     tempo: PositiveRange = (2.0, 4.5)
 
 

@@ -1,5 +1,6 @@
 """Made-up movements: feet stay, bodies stay apart and balanced, and what is labelled is what is seen."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,11 @@ def lot(kind: type[ProceduralLot], **wanted: float) -> Any:
             value = wanted.get(name, plain)
             values[name] = (value, value)
     return kind(**values)
+
+
+def supple(**wanted: float) -> SquatLot:
+    """A squat that stiff ankles do not change."""
+    return SquatLot.model_validate(lot(SquatLot, dorsiflexion=45.0, **wanted))
 
 
 def scaled(name: str, seed: int | None) -> OsimModel:
@@ -245,7 +251,7 @@ def test_full_depth_is_reached(person: OsimModel) -> None:
 
 
 def test_butt_wink_tilts_the_pelvis_under_the_trunk(person: OsimModel) -> None:
-    plain, wink = (see(person, lot(SquatLot, depth=115.0, butt_wink=w), 3) for w in (0.0, 20.0))
+    plain, wink = (see(person, supple(depth=115.0, butt_wink=w), 3) for w in (0.0, 20.0))
     change = (
         wink.angle("lumbar_extension")[wink.middle] - plain.angle("lumbar_extension")[plain.middle]
     )
@@ -279,6 +285,46 @@ def test_heels_only_leave_the_floor_by_the_lift_asked_for(person: OsimModel) -> 
     pitch = np.degrees(np.arcsin(-T[:, 1, 0]) - np.arcsin(-T[0, 1, 0]))
     assert pitch.max() == pytest.approx(12.0, abs=0.7)
     assert pitch.min() > -0.7
+
+
+STIFF, SUPPLE = 26.0, 45.0
+
+
+@pytest.fixture(scope="module")
+def ankles(person: OsimModel) -> dict[tuple[str, float], Seen]:
+    """A deep squat by people of either kind of ankles, by what gives."""
+    found = {}
+    for seed, ankle in itertools.product(range(12), (STIFF, SUPPLE)):
+        seen = see(
+            person, lot(SquatLot, depth=125.0, trunk_lean=30.0, dorsiflexion=ankle), 40 + seed
+        )
+        found[str(seen.motion.parameters["gives"]), ankle] = seen
+    return found
+
+
+@pytest.mark.parametrize("gives", ["heels", "depth", "trunk"])
+def test_ankles_bend_no_further_than_drawn(
+    ankles: dict[tuple[str, float], Seen], gives: str
+) -> None:
+    stiff, supple = ankles[gives, STIFF], ankles[gives, SUPPLE]
+    for side in "rl":
+        assert stiff.angle(f"ankle_angle_{side}").max() < STIFF + 1.0
+    assert supple.angle("ankle_angle_r").max() > STIFF + 3.0
+    assert supple.said("reached_heel_lift") < 1.0
+    assert supple.said("reached_depth") == pytest.approx(125.0, abs=2.0)
+
+
+def test_stiff_ankles_cost_heels_depth_or_lean(ankles: dict[tuple[str, float], Seen]) -> None:
+    heels, depth, trunk = (ankles[gives, STIFF] for gives in ("heels", "depth", "trunk"))
+    raised = heels.heel("r")[heels.middle, 1] - heels.heel("r")[0, 1]
+    assert raised > 0.02
+    assert heels.said("reached_heel_lift") > 5.0
+    assert heels.said("reached_depth") == pytest.approx(125.0, abs=2.0)
+    assert depth.said("reached_depth") < 120.0
+    assert trunk.said("reached_trunk_lean") > 42.0
+    for flat in (depth, trunk):
+        assert flat.said("reached_heel_lift") < 1.0
+        assert np.ptp(flat.heel("r")[:, 1]) < 0.003
 
 
 def test_a_hinge_bends_the_hips_not_the_knees(person: OsimModel) -> None:
@@ -359,7 +405,7 @@ def test_gait_looks_like_published_gait(person: OsimModel) -> None:
 
 def test_a_deep_squat_leans_as_asked_by_moving_the_weight_over_the_feet(person: OsimModel) -> None:
     upright, leaning = (
-        see(person, lot(SquatLot, depth=105.0, trunk_lean=lean), 3) for lean in (33.0, 50.0)
+        see(person, supple(depth=105.0, trunk_lean=lean), 3) for lean in (33.0, 50.0)
     )
     shares = []
     for seen, asked in ((upright, 33.0), (leaning, 50.0)):
@@ -381,6 +427,18 @@ def test_feet_that_give_keep_to_the_bound_whatever_their_size(valgus: float, fac
         feet = [seen.heel(s) if name == "heel" else seen.joint(f"toes_{s}") for s in "rl"]
         floor = min(points[:, 1].min() for points in feet)
         assert max(slip(points, floor) for points in feet) <= 0.005, name
+
+
+@pytest.mark.parametrize("valgus", [-8.0, 8.0])
+def test_balls_stay_under_raised_heels_whose_knees_go_sideways(
+    person: OsimModel, valgus: float
+) -> None:
+    asked = lot(SquatLot, depth=120.0, valgus=valgus, heel_lift=14.0, dorsiflexion=28.0)
+    seen = see(person, asked, 16)
+    assert seen.said("reached_heel_lift") > 20.0
+    for side in "rl":
+        ball = seen.joint(f"toes_{side}")
+        assert np.linalg.norm((ball - ball[0])[:, [0, 2]], axis=1).max() <= 0.005
 
 
 def test_the_phase_runs_from_the_start_over_the_deepest_point_to_the_end(person: OsimModel) -> None:

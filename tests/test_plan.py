@@ -88,6 +88,7 @@ SYNTH_FIELDS: dict[str, tuple[Any, str | tuple[str, ...]]] = {
     "motions.squat.butt_wink": ([0, 1], "squat"),
     "motions.squat.faulty": (0.3, "squat"),
     "motions.squat.heel_lift": ([0, 1], "squat"),
+    "motions.squat.dorsiflexion": ([30, 31], "squat"),
     "motions.squat.tempo": ([2, 3], "squat"),
     "motions.poses.spread": (0.3, "poses"),
     "motions.poses.grounded": (0.0, "poses"),
@@ -96,6 +97,7 @@ SYNTH_FIELDS: dict[str, tuple[Any, str | tuple[str, ...]]] = {
 ELSEWHERE = {"kind", "model", "scene.backgrounds", "shard_samples", "motions", "people", "camera"}
 ELSEWHERE |= {"scene.hdri", "scene.people_in_backgrounds", "camera.views"}
 ELSEWHERE |= {"scene", "splits", "motions.*.movement", "motions.*.random", "motions.*.subjects"}
+ELSEWHERE |= {"motions.*.first"}
 ELSEWHERE |= {"motions.*.mot", "motions.*.perturb"}
 ELSEWHERE |= {"wardrobe", "wardrobe.assets", "wardrobe.dressed"}
 """Fields that other tests change."""

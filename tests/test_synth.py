@@ -245,22 +245,24 @@ def test_the_tables_answer_to_the_rows(shards: dict[str, ShardContents]) -> None
     st.integers(1, 9),
     st.integers(1, 40),
     st.sampled_from([(0.7, 0.15), (0.5, 0.0)]),
+    st.integers(0, 300),
 )
 @settings(max_examples=40)
 def test_a_plan_holds_every_subject_once_in_its_own_split(
-    subjects: int, frames: int, per_shard: int, shares: tuple[float, float]
+    subjects: int, frames: int, per_shard: int, shares: tuple[float, float], first: int
 ) -> None:
     splits = {"train": shares[0], "val": shares[1], "test": 1.0 - sum(shares)}
-    lot = {"subjects": subjects, "frames": frames}
+    lot = {"subjects": subjects, "frames": frames, "first": first}
+    numbers = list(range(first, first + subjects))
     recipe = tiny(motions={"a": lot, "b": lot}, shard_samples=per_shard, splits=splits)
     keys = synth.plan(recipe)
     for name in ("a", "b"):
         planned = [(m, k.split) for k in keys if k.lot == name for m in k.members]
-        assert sorted(m for m, _ in planned) == list(range(subjects))
+        assert sorted(m for m, _ in planned) == numbers
         assert all(split == synth.split_of(m, recipe) for m, split in planned)
     assert all(len(k.members) == 1 or synth.frames(recipe, k) <= per_shard for k in keys)
     assert sum(synth.frames(recipe, k) for k in keys) == 2 * subjects * frames
-    counts = [sum(synth.split_of(m, recipe) == s for m in range(subjects)) for s in splits]
+    counts = [sum(synth.split_of(m, recipe) == s for m in numbers) for s in splits]
     np.testing.assert_allclose(counts, [subjects * share for share in splits.values()], atol=2.5)
 
 

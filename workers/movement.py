@@ -74,8 +74,11 @@ class Movement(ABC):
         easier: int = 0,
     ) -> None:
         """Draws the movement, by so many attempts further apart and easier to keep up with."""
-        self.planter, self.apart = planter, apart
+        self.apart = apart
         self.asked = draw(lot, rng)
+        if "dorsiflexion" in self.asked:
+            planter = planter.stiffer(self.asked["dorsiflexion"])
+        self.planter = planter
         for factors, times in ((APART, apart), (EASIER, easier)):
             for name, factor in factors.items():
                 if name in self.asked and (name != "valgus" or self.asked[name] > 0):

@@ -21,11 +21,24 @@ ARM_STYLES: dict[str, ArmStyle] = {
 AGAINST_VERTICAL = ("forward", "hanging")
 """Styles whose flexion is against the vertical, so that the trunk's lean is added to it."""
 CROSSED_LIFT = 7.0
-FLAT, ON_TOES = (0.08, 0.8), (1.05, 1.3)
+FLAT, ON_TOES = (0.2, 0.8), (1.05, 1.3)
 """Where the centre of mass may be, from ankle (0) to ball (1), with heels down and up."""
 SHIFTS = np.array([-0.4, -0.2, 0.2, 0.4])
 RELUCTANCE_DEG = 5.0
 """Of lean that moving the centre of mass from ankle to ball must gain."""
+
+GIVES = {
+    "heels": [(raised, 0.0) for raised in (0.0, 6.0, 12.0, 18.0, 24.0)],
+    "depth": [(0.0, less) for less in (0.0, 8.0, 16.0, 24.0, 32.0, 40.0)],
+    "trunk": [(0.0, 0.0)],
+}
+"""What gives in a squat for which ankles are too stiff: how far heels come up and depth is less, in turn, degrees."""
+MISSED_DEG, PRICE = 12.0, 0.1
+"""Depth and lean together may be so far from what is wanted; each degree that gives must bring so much."""
+LIFTER_DEG, HIGHEST_DEG = 1.0, 28.0
+"""Who lifts the heels anyway by more lifts them further; nobody's go higher."""
+AT_LIMIT_DEG, PER_PHASE_AT_LIMIT = 1.0, 20
+"""A path that runs into a limit has a kink, which a curve through wider nodes overshoots by 3 mm of heel."""
 
 
 class Bend(Movement):
@@ -70,6 +83,13 @@ class Bend(Movement):
         difference = knees["knee_r"] - knees["knee_l"]
         return reached | {"asymmetry": difference, "hip_shift": 100.0 * self._shift(q)}
 
+    def pitches(self, q: Array) -> list[float]:
+        """Returns how far each heel (s) is up in a pose (c,), degrees."""
+        posed = self.planter.kinematics.pose(q)
+        feet = [self.planter.body[f"calcn_{side}"] for side, _ in SIDES]
+        dips = np.arcsin(-posed.T_ground_from_body[0, feet, 1, 0])
+        return list(np.degrees(dips - np.arcsin(-self.feet.R[:, 1, 0])).tolist())
+
     def _shift(self, q: Array) -> float:
         """Returns how far the pelvis is to the right of where it stood, m."""
         return float(q[self.planter.coordinate["pelvis_tz"]])
@@ -79,8 +99,8 @@ class Bend(Movement):
         return self.manner["lumbar_share"] * lean
 
     def pitch(self, u: Array) -> Array:
-        """Returns how far the heels are up (n, s), rad."""
-        return np.asarray(np.radians(self.asked.get("heel_lift", 0.0)) * np.stack([u, u], 1) ** 2)
+        """Returns how far the heels are up (n, s), rad: not at all."""
+        return np.zeros((len(u), 2))
 
     def balance(self, u: Array) -> Array:
         """Returns where the centre of mass is wanted, from ankle (0) to ball (1)."""
@@ -179,9 +199,42 @@ class Bend(Movement):
 
 
 class Squat(Bend):
-    """A squat."""
+    """A squat. Where ankles are too stiff for it, people lift their heels, stop higher or lean more."""
 
     kind = "squat"
+    raised = 0.0
+    """How far the heels come up at the bottom beyond what was asked, degrees."""
+
+    def set_up(self, rng: np.random.Generator) -> None:
+        """Draws also what gives where the ankles end."""
+        super().set_up(rng)
+        drawn = str(rng.choice([*GIVES]))
+        self.style["gives"] = "heels" if self.asked["heel_lift"] > LIFTER_DEG else drawn
+
+    def pitch(self, u: Array) -> Array:
+        """Returns how far the heels are up (n, s), rad: asked for, and further down for want of dorsiflexion."""
+        lift = self.asked["heel_lift"] * u**2 + self.raised * u**4
+        return np.asarray(np.radians(np.stack([lift, lift], 1)))
+
+    def settle(self, wanted: dict[str, float]) -> dict[str, float]:
+        """Lets heels or depth give as little as it takes to get near the depth and the lean."""
+        tried = []
+        for raised, less in GIVES[self.style["gives"]]:
+            self.raised = min(raised, max(0.0, HIGHEST_DEG - self.asked["heel_lift"]))
+            aims = wanted | {"depth": wanted["depth"] - less}
+            super().settle(aims)
+            deep = self.planter.solve(self.goal(np.array([self.deepest]), aims))[0]
+            found = self.measure(deep)
+            missed = sum(abs(found[name] - value) for name, value in aims.items())
+            cost = max(missed, MISSED_DEG) + PRICE * (raised + less)
+            tried.append((cost, self.raised, self.shift, aims, deep))
+            if missed <= MISSED_DEG:
+                break
+        _, self.raised, self.shift, aims, deep = min(tried, key=lambda t: t[0])
+        ankles = [self.planter.angle(deep, f"ankle_angle_{side}") for side, _ in SIDES]
+        if max(ankles) > self.asked["dorsiflexion"] - AT_LIMIT_DEG:
+            self.per_phase = PER_PHASE_AT_LIMIT
+        return aims
 
     def lumbar(self, v: Array, lean: Array) -> Array:
         """Returns the lumbar share of the lean, and the butt wink in the lowest third."""
@@ -192,7 +245,8 @@ class Squat(Bend):
 
     def measure(self, q: Array) -> dict[str, float]:
         """Adds the heel lift and the lumbar flexion beyond the ordinary share."""
-        return super().measure(q) | _rounding(self, q, "butt_wink")
+        lift = float(np.mean(self.pitches(q)))
+        return super().measure(q) | {"heel_lift": lift} | _rounding(self, q, "butt_wink")
 
 
 class Hinge(Bend):
@@ -233,11 +287,7 @@ class CalfRaise(Bend):
 
     def measure(self, q: Array) -> dict[str, float]:
         """Adds the pitch of the feet."""
-        posed = self.planter.kinematics.pose(q)
-        pitches = []
-        for s, (side, _) in enumerate(SIDES):
-            x = posed.T_ground_from_body[0, self.planter.body[f"calcn_{side}"], 1, 0]
-            pitches.append(float(np.degrees(np.arcsin(-x) - np.arcsin(-self.feet.R[s, 1, 0]))))
+        pitches = self.pitches(q)
         found: dict[str, Any] = super().measure(q)
         return found | {"rise": sum(pitches) / 2, "asymmetry": pitches[0] - pitches[1]}
 

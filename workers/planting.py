@@ -9,6 +9,7 @@ places are all but hard conditions; wishes (linear ones of coordinates, the cent
 knees' frontal angle) give way softly where limits leave no room. All nodes are solved at once.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -139,6 +140,15 @@ class Planter:
             float(np.linalg.norm(a - b, axis=1).mean()) for a, b in ((hips, knees), (knees, ankles))
         )
         """Length of the legs, hip to knee to ankle."""
+
+    def stiffer(self, dorsiflexion: float) -> "Planter":
+        """Returns the solver for ankles that bend so far (degrees) and no further."""
+        limited = copy.copy(self)
+        limited.high = self.high.copy()
+        for side, _ in SIDES:
+            i = self.coordinate[f"ankle_angle_{side}"]
+            limited.high[i] = min(self.high[i], np.radians(dorsiflexion) + MARGIN)
+        return limited
 
     def movable(self, *names: str) -> bool:
         """Says whether the model has all these coordinates, unlocked."""
@@ -389,12 +399,10 @@ def _given(goal: Goal, give: Array, half_foot: float) -> tuple[Array, Array, Arr
     """
     turn, roll = np.moveaxis(give.reshape(-1, 2, 2), -1, 0)
     up = np.broadcast_to(np.array([0.0, 1.0, 0.0]), (*turn.shape, 3))
-    ahead = goal.R[..., :, 0] * np.array([1.0, 0.0, 1.0])
-    ahead = ahead / np.linalg.norm(ahead, axis=-1, keepdims=True)
-    axes = np.stack([SIGNS[:, None] * up, -SIGNS[:, None] * ahead], axis=2)
+    along = goal.R[..., :, 0]
+    axes = np.stack([SIGNS[:, None] * up, -SIGNS[:, None] * along], axis=2)
     Q = rotations(axes[:, :, 0], turn) @ rotations(axes[:, :, 1], roll)
-    pivot = goal.origin + PIVOT * half_foot * ahead
-    pivot[..., 1] = goal.origin[..., 1]
+    pivot = goal.origin + PIVOT * half_foot * along
     origin = pivot + (Q @ (goal.origin - pivot)[..., None])[..., 0]
     levers = np.cross(axes, (origin - pivot)[:, :, None])
     return Q @ goal.R, origin, axes, levers

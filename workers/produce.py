@@ -29,7 +29,7 @@ from workers.forward import forward
 
 log = logging.getLogger(__name__)
 STAGES = {
-    "pose": 4,
+    "pose": 5,
     "body": 2,
     "wardrobe": 3,
     "scene": 5,

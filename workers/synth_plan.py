@@ -103,7 +103,7 @@ def for_lot(recipe: SynthRecipe, lot: str) -> SynthRecipe:
 
 
 def split_of(subject: int, recipe: SynthRecipe) -> Split:
-    """Assigns a subject to a split: evenly spread over the first n subjects for every n, and for good."""
+    """Assigns a subject to a split: evenly spread over any n subjects in a row, and for good."""
     position = ((subject + 0.5) * _GOLDEN) % 1.0
     if position < recipe.splits.train:
         return "train"
@@ -116,7 +116,7 @@ def plan(recipe: SynthRecipe) -> list[ShardKey]:
     for name, lot in sorted(recipe.motions.items()):
         per_shard = max(1, recipe.shard_samples // lot.frames)
         by_split: dict[Split, list[int]] = {"train": [], "val": [], "test": []}
-        for subject in range(lot.subjects):
+        for subject in range(lot.first, lot.first + lot.subjects):
             by_split[split_of(subject, recipe)].append(subject)
         for split, subjects in by_split.items():
             for start in range(0, len(subjects), per_shard):
@@ -150,7 +150,7 @@ def settings(recipe: SynthRecipe, lot: str) -> dict[str, Any]:
     motion = recipe.motions[lot]
     if recipe.targets and not motion.clip:
         chosen["targets"] = whole["targets"]
-    idle = {"subjects", "mot", "trc", "static", "model"}
+    idle = {"first", "subjects", "mot", "trc", "static", "model"}
     if not motion.clip or isinstance(motion, RandomLot):
         idle.add("fps")  # frames are not spaced by it
     chosen["lot"] = {k: v for k, v in whole["motions"][lot].items() if k not in idle}
