@@ -16,6 +16,7 @@ from schemas.errors import InputError
 from schemas.training import FitRecipe
 from trainers import checkpoint, ray_train, session
 from trainers.loop import Event
+from trainers.position import Position
 
 pytestmark = pytest.mark.ray
 STEPS = 6
@@ -62,6 +63,12 @@ def descendants(name: str) -> list[int]:
     return [pid for pid, title in titles.items() if name in title and ours(pid)]
 
 
+def positions(run: str) -> list[Position]:
+    """Reads the stream's positions out of Ray's own checkpoints, oldest first."""
+    found = sorted(Path(run).glob(f"ray/*/checkpoint_*/{ray_train.STREAM_JSON}"))
+    return [Position.from_json(path.read_text()) for path in found]
+
+
 def test_two_workers_of_which_one_dies_train_as_one_process(tmp_path: Path) -> None:
     tiny_crops.publish(str(tmp_path / "set"), {"train": (9, 6), "val": (3,)})
     data, to = [str(tmp_path / "set")], str(tmp_path / "run")
@@ -84,7 +91,9 @@ def test_two_workers_of_which_one_dies_train_as_one_process(tmp_path: Path) -> N
     # Adam's first steps are full-sized whatever the gradient, so rounding grows from step to step.
     for ours, theirs in list(zip(history.steps, alone.steps, strict=True))[:3]:
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=5e-3)
-    assert checkpoint.load(to).total_steps == STEPS
+    newest = checkpoint.load(to)
+    assert newest.total_steps == STEPS
+    assert positions(to)[-1] == Position(order=newest.order, epoch=newest.epoch, step=newest.step)
     assert history.validations[-1]["metrics"].keys() == {"net", "image_centre", "mean_pose"}
 
 

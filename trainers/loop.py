@@ -39,6 +39,8 @@ class Event:
     total_steps: int
     of_steps: int
     values: Record
+    position: Position | None = None
+    """Where the training stream goes on from the checkpoint that was just written; None where none was."""
 
 
 @dataclass(kw_only=True)
@@ -102,21 +104,23 @@ def fit(
     stream = train_stream(task, recipe, train)
     of_steps = min(recipe.epochs * stream.steps, recipe.max_steps or recipe.epochs * stream.steps)
     tell = report or (lambda event: None)
+    event = partial(Event, of_steps=of_steps)
     while run.total < of_steps:
         last = min(stream.steps, run.step + of_steps - run.total)
         for record in _train(run, stream, last, of_steps, device):
-            tell(Event(validated=False, total_steps=run.total, of_steps=of_steps, values=record))
+            position = None
             if recipe.checkpoint_steps and run.total % recipe.checkpoint_steps == 0:
                 # The last validation measured other weights than these.
                 run.metrics = {}
-                _save(run, stream, to)
+                position = _save(run, stream, to)
+            tell(event(total_steps=run.total, validated=False, values=record, position=position))
         if run.step >= stream.steps:
             run.epoch, run.step = run.epoch + 1, 0
         if run.total >= of_steps or run.epoch % recipe.validate_every == 0:
             _validate(run, val, device)
-            _save(run, stream, to)
-            values = run.metrics
-            tell(Event(validated=True, total_steps=run.total, of_steps=of_steps, values=values))
+            position = _save(run, stream, to)
+            known = run.metrics
+            tell(event(total_steps=run.total, validated=True, values=known, position=position))
     return run.history
 
 
@@ -278,9 +282,12 @@ def _validate(run: _Run, val: Corpus | None, device: torch.device) -> None:
     run.history.validations.append({"step": run.total, "epoch": run.epoch, "metrics": found})
 
 
-def _save(run: _Run, stream: SampleStream, to: str | None) -> None:
+def _save(run: _Run, stream: SampleStream, to: str | None) -> Position | None:
     """Writes a checkpoint and the history by rank 0; the others wait, so that none runs ahead of it."""
-    if to is not None and parallel.rank() == 0:
+    if to is None:
+        return None
+    position = stream.position(run.epoch, run.step)
+    if parallel.rank() == 0:
         # Before the checkpoint: a history that knows more than the checkpoint is cut when the run goes on.
         _write_history(to, run.history)
         checkpoint.save(
@@ -290,9 +297,9 @@ def _save(run: _Run, stream: SampleStream, to: str | None) -> None:
                 described=run.task.describe(),
                 skeleton=run.task.skeleton,
                 dataset_ids=stream.corpus.dataset_ids,
-                order=stream.position(run.epoch, run.step).order,
-                epoch=run.epoch,
-                step=run.step,
+                order=position.order,
+                epoch=position.epoch,
+                step=position.step,
                 total_steps=run.total,
                 metrics=run.metrics,
                 summary=run.summary,
@@ -302,6 +309,7 @@ def _save(run: _Run, stream: SampleStream, to: str | None) -> None:
         )
         checkpoint.prune(to, _KEEP)
     parallel.wait_for_all()
+    return position
 
 
 def _write_history(to: str, history: History) -> None:

@@ -1,11 +1,13 @@
 """Ray Train's adapter: workers, restarts and nothing else. Every worker calls `session.run`, as one process would.
 
 Checkpoints go to the run's URL by rank 0, and a restarted group finds the newest there, so the run survives also
-where Ray's own storage does not. The only file of the training side that imports Ray.
+where Ray's own storage does not. Ray's checkpoints, under `<run>/ray`, hold the stream's position at each of them
+(`stream.json`). The only file of the training side that imports Ray.
 """
 
 import logging
 import os
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,11 +25,14 @@ from schemas.errors import InputError
 from schemas.training import FitRecipe
 from trainers import parallel, session
 from trainers.loop import Event, History, read_history
+from trainers.position import Position
 
 _ROOT = Path(__file__).parents[1]
 _NOT_SHIPPED = ["/*", "!.", "!/schemas", "!/trainers"]
 """Everything but the two rooms, in .gitignore's language: datasets and runs that lie here must not travel."""
-_FAILURES = 2
+_FAILURES, _KEEP = 2, 2
+STREAM_JSON = "stream.json"
+"""The stream's position in a checkpoint of Ray's, as `Position.from_json` reads it."""
 _POLL_SECONDS = 0.5
 
 
@@ -68,6 +73,7 @@ def fit(
             storage_path=path,
             storage_filesystem=pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(fs)),
             failure_config=ray.train.FailureConfig(max_failures=_FAILURES),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=_KEEP),
         ),
     )
     try:
@@ -85,11 +91,22 @@ def _worker(config: dict[str, Any]) -> None:
     def report(event: Event) -> None:
         if parallel.rank() == 0:
             config["board"].write.remote(event)
-        if event.validated:
-            ray.train.report({"step": event.total_steps, **event.values})
+        if event.position is not None:
+            _hand_to_ray(event, event.position)
 
     device = ray.train.torch.get_device()
     session.run(recipe, config["data"], config["to"], device, report)
+
+
+def _hand_to_ray(event: Event, position: Position) -> None:
+    """Reports metrics and, by rank 0, a checkpoint of Ray's with the stream's position."""
+    values = {"step": event.total_steps, **event.values}
+    if parallel.rank() > 0:
+        ray.train.report(values)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / STREAM_JSON).write_text(position.to_json())
+        ray.train.report(values, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
 
 class Board:
