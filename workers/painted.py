@@ -23,6 +23,8 @@ _FLARE = {"tight": 0.0, "regular": 0.006, "loose": 0.016}
 """How much farther a garment stands off at its sleeves' and legs' ends, m."""
 _OVER_M = 0.004
 """An outer garment lies that far over an inner one."""
+_NAPE_M = 0.05
+"""Nothing that lies on shoulders is higher than this over the neck's joint."""
 _BOTTOMS = {
     "short shorts": (0.25, 0.45, "regular"),
     "shorts": (0.5, 0.95, "loose"),
@@ -140,8 +142,22 @@ def _top_cut(body: Body, kind: str, rng: np.random.Generator) -> tuple[Array, Ar
     if kind == "bra top":
         waist = centres["lumbar"][1] + rng.uniform(0.045, 0.075) * stature
     hem = np.where(body.regions.arm_weight > 0.35, 1.0, rest[:, 1] - waist)
-    inside = np.minimum.reduce([hem, sleeves, _below_collar(body, kind, rng)])
+    body_of_it = np.minimum(sleeves, _below_collar(body, kind, rng))
+    over = _over_shoulders(body, kind, sleeves, rng)
+    inside = np.minimum(hem, np.maximum(body_of_it, over))
     return inside, sleeves, float(sleeve)
+
+
+def _over_shoulders(body: Body, kind: str, sleeves: Array, rng: np.random.Generator) -> Array:
+    """Returns the distance (v,) inside what lies on the shoulders: all beside the neck, or a strap on each."""
+    rest, neck = body.rest.astype(np.float64), body.regions.centres["neck"]
+    aside, shoulder = np.abs(rest[:, 2]), body.regions.centres["shoulder_r"][2]
+    if kind in ("tank top", "bra top"):
+        half = rng.uniform(*((0.018, 0.032) if kind == "tank top" else (0.012, 0.02)))
+        wide = half - np.abs(aside - rng.uniform(0.52, 0.64) * shoulder)
+    else:
+        wide = np.minimum(aside - rng.uniform(0.42, 0.58) * shoulder, sleeves)
+    return np.asarray(np.minimum(wide, neck[1] + _NAPE_M - rest[:, 1]))
 
 
 def _below_collar(body: Body, kind: str, rng: np.random.Generator) -> Array:

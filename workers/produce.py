@@ -31,9 +31,9 @@ log = logging.getLogger(__name__)
 STAGES = {
     "pose": 5,
     "body": 2,
-    "wardrobe": 3,
+    "wardrobe": 4,
     "scene": 5,
-    "render": 4,
+    "render": 5,
     "annotate": 2,
     "coco": 3,
     "shard": 4,
