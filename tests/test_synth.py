@@ -133,7 +133,7 @@ def test_feet_stand_on_the_floor(shards: dict[str, ShardContents]) -> None:
         lowest = lowest_skin(lot, shards[lot])
         for subject in np.unique(shards[lot].arrays["group_id"]):
             own = lowest[shards[lot].arrays["group_id"] == subject]
-            assert own.min() > -0.006
+            assert own.min() > -0.008  # the edge of a sole that rolls by 8 degrees
             assert own.max() < 0.002
 
 

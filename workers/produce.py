@@ -29,7 +29,7 @@ from workers.forward import forward
 
 log = logging.getLogger(__name__)
 STAGES = {
-    "pose": 5,
+    "pose": 6,
     "body": 2,
     "wardrobe": 4,
     "scene": 5,
