@@ -14,10 +14,12 @@ from pathlib import Path
 
 ACCESS_KEY, SECRET_KEY = "kineforge", "kineforge-secret"
 BUCKET = "kineforge-test"
+_GRPC = 10_000
+"""SeaweedFS' ports for gRPC lie so far above the others."""
 
 
 def _free_port() -> int:
-    """Finds a port whose twin 10,000 above, which SeaweedFS takes for gRPC, is free as well."""
+    """Finds a port whose twin for gRPC is free as well."""
     for _ in range(100):
         with socket.socket() as first, socket.socket() as second:
             first.bind(("127.0.0.1", 0))
@@ -25,7 +27,7 @@ def _free_port() -> int:
             if port > 50000:
                 port -= 25000
             try:
-                second.bind(("127.0.0.1", port + 10000))
+                second.bind(("127.0.0.1", port + _GRPC))
             except OSError:
                 continue
             return port
@@ -55,7 +57,7 @@ def s3_server(folder: Path) -> Iterator[dict[str, str]]:
         ],
         stdout=log,
         stderr=subprocess.STDOUT,
-        env=os.environ | {"HOME": str(folder)},
+        env=os.environ | {"HOME": str(folder), "TMPDIR": str(folder)},
     )
     environment = {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{ports['s3.port']}",
@@ -77,6 +79,15 @@ def s3_server(folder: Path) -> Iterator[dict[str, str]]:
             process.kill()
             process.wait()
         log.close()
+        for port in ports.values():
+            _remove_sockets(port)
+
+
+def _remove_sockets(port: int) -> None:
+    """Removes what SeaweedFS leaves in /tmp for a port and its gRPC twin."""
+    for own in (port, port + _GRPC):
+        for socket_file in Path("/tmp").glob(f"seaweedfs-*-{own}.sock"):
+            socket_file.unlink(missing_ok=True)
 
 
 def _wait(url: str, process: subprocess.Popen[bytes], folder: Path) -> None:
