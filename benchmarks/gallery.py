@@ -70,11 +70,7 @@ class Gallery:
     def crops(self) -> Section:
         """Eight people in each lot, a picture each, nobody twice."""
         recipe = self._recipe([])
-        found = [
-            made
-            for n, lot in enumerate(recipe.motions)
-            for made in self._shots(recipe, lot, 8, first=16 * n)
-        ]
+        found = [made for lot in recipe.motions for made in self._shots(recipe, lot, 8)]
         tiles = [_tile(c, i, f"{c.tables['motions'][0]['name']}, {_who(c, i)}") for c, i in found]
         return Section(columns=8, text="64 crops of eight lots, none chosen", tiles=tiles)
 
@@ -117,7 +113,8 @@ class Gallery:
         recipe, tiles, others, tried = self._recipe([], frames=16), [], [], 0
         for lot in REFUSED_MOST:
             sources = synth.load(synth.for_lot(recipe, lot))
-            for subject in range(16):
+            first = recipe.motions[lot].first
+            for subject in range(first, first + 16):
                 tried += recipe.motions[lot].frames
                 person = cast.person_of(recipe, sources, lot, subject)
                 shown = takes.takes_of(recipe, lot, sources, person.model, person.body, subject)
@@ -159,10 +156,11 @@ class Gallery:
         return recipe.model_copy(update={"motions": lots})
 
     def _shots(
-        self, recipe: SynthRecipe, lot: str, count: int, first: int = 0
+        self, recipe: SynthRecipe, lot: str, count: int
     ) -> Iterator[tuple[ShardContents, int]]:
         """Yields one picture each of so many subjects; who is refused gives way to the next."""
-        shards = (self._shard(recipe, lot, subject) for subject in itertools.count(first))
+        numbers = itertools.count(recipe.motions[lot].first)
+        shards = (self._shard(recipe, lot, subject) for subject in numbers)
         shown = ((contents, 0) for contents, rows in shards if rows)
         return itertools.islice(shown, count)
 

@@ -64,7 +64,7 @@ class SquatLot(TwoFeetLot):
     butt_wink: Range = (0.0, 25.0)
     """Backward tilt of the pelvis under the trunk in the lowest third."""
     dorsiflexion: Range = (25.0, 45.0)
-    """The most that the ankles bend, drawn per subject; who is stiffer lifts the heels, stops higher or leans more."""
+    """The most that a subject's ankles bend; who is stiffer lifts the heels, stops higher or leans more."""
 
 
 class HingeLot(TwoFeetLot):
@@ -149,7 +149,7 @@ class SingleLegSquatLot(ProceduralLot):
     """Of the trunk over the standing leg."""
     heel_lift: Range = (0.0, 8.0)
     dorsiflexion: Range = (25.0, 45.0)
-    """The most that the ankle bends; who is stiffer leans more."""
+    """The most that a subject's ankles bend; who is stiffer leans more or goes less deep."""
     tempo: PositiveRange = (2.0, 4.5)
 
 

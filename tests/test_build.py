@@ -135,6 +135,8 @@ def test_a_synthetic_recipe_keeps_its_shards_when_subjects_and_motions_join() ->
     assert len(before & keys("motions.more={movement: squat, subjects: 2}")) == len(before)
     assert len(before - keys("motions.squat.subjects=33")) <= 1
     assert before.isdisjoint(keys("seed=1"))
+    lot = "motions={{poses: {{random: limits, frames: 96, first: {}, subjects: {}}}}}"
+    assert keys(lot.format(3, 4)) < keys(lot.format(0, 9))
     squats = keys("motions={squat: {subjects: 32, frames: 48}}")
     assert squats < before
     assert squats.isdisjoint(keys("motions={squat: {subjects: 32, frames: 48, depth: [10, 20]}}"))

@@ -159,7 +159,7 @@ def test_knees_bend_forward_and_hips_go_back(
             )
             line = hip + (ankle - hip) * (hip[1] - knee[1]) / (hip[1] - ankle[1])
             assert np.dot(knee - line, front) > 0.15
-            assert np.dot(hip - ankle, front) < 0.0
+            assert np.dot(hip - ankle, front) < 0.05  # who stands on the toes goes forward
             assert hip[1] > ankle[1]
 
 

@@ -102,7 +102,7 @@ class Shelf(Generic[L]):
     def held_bytes(self) -> float:
         """Returns the size of what is kept: of what is still being read, what it would be by the largest rows so far.
 
-        Were it not counted, a slow store would let any number of requests stand.
+        Were it not counted, what a slow store still has to answer would be kept beside all that has been read.
         """
         return sum(self._bytes(number, r.answer) for number, r in self._held.items())
 

@@ -62,6 +62,8 @@ class Body:
     """Where the hands are among the bodies."""
     coco: F4 = field(repr=False)
     """(17, v): regressor of the COCO keypoints."""
+    suppleness: float
+    """Where in a recipe's range of stiffness this person's joints lie, 0 (stiff) to 1."""
 
     def skin(
         self,
@@ -118,6 +120,7 @@ def make_body(people: People, osim: bytes, rng: np.random.Generator) -> Body:
     regions = label_regions(anny, person, weights, model.spec, binding.centres)
     eyes = [i for i, name in enumerate(FACE_LABELS) if name.endswith(("cavity.L", "cavity.R"))]
     shown = ~np.isin(anny.face_labels, [*eyes, FACE_LABELS.index("mouth_cavity")])
+    suppleness = float(rng.random())
     return Body(
         scale=binding.scale,
         faces=anny.faces[shown],
@@ -125,7 +128,8 @@ def make_body(people: People, osim: bytes, rng: np.random.Generator) -> Body:
         parts=_parts(model.spec, weights),
         anthropometry=np.array([person.stature, person.mass, person.age, person.male], np.float32),
         description=_describe(person, binding)
-        | {"coco_to_skeleton_m": _coco_distances(anny, person, binding, model.spec)},
+        | {"coco_to_skeleton_m": _coco_distances(anny, person, binding, model.spec)}
+        | {"suppleness": round(suppleness, 4)},
         rest=person.vertices,
         regions=regions,
         bind_q=binding.q,
@@ -136,6 +140,7 @@ def make_body(people: People, osim: bytes, rng: np.random.Generator) -> Body:
         hands=hands,
         hand_bodies={side: model.spec.body_names.index(f"hand_{side}") for side in SIDES},
         coco=anny.coco,
+        suppleness=suppleness,
     )
 
 

@@ -28,6 +28,9 @@ EASIER = {"speed": 0.9, "crouch": 0.8, "step": 0.95, "tempo": 1.15}
 NECK_SHARE = 0.6
 """Of the trunk's lean that the neck takes back, so that the eyes stay up."""
 FRONTAL_WEIGHT = 15.0
+AT_LIMIT, PER_PHASE_AT_LIMIT = np.radians(1.0), 20
+"""A path on which stiff ankles run into their limit has a kink, which a curve through wider nodes overshoots by 3 mm of
+heel."""
 LEANING = 0.5
 """Degrees by which an aim may be missed before it is replaced by what was reached."""
 
@@ -76,7 +79,8 @@ class Movement(ABC):
         """Draws the movement, by so many attempts further apart and easier to keep up with."""
         self.apart = apart
         self.asked = draw(lot, rng)
-        if "dorsiflexion" in self.asked:
+        self.stiff = "dorsiflexion" in self.asked
+        if self.stiff:
             planter = planter.stiffer(self.asked["dorsiflexion"])
         self.planter = planter
         for factors, times in ((APART, apart), (EASIER, easier)):
@@ -134,6 +138,8 @@ class Movement(ABC):
         wanted = self.settle(self.aims())
         deep = self.planter.solve(self.goal(np.array([self.deepest]), wanted))
         found = self.measure(deep[0])
+        if self.stiff and self.planter.ankles_left(deep[0]) < AT_LIMIT:
+            self.per_phase = PER_PHASE_AT_LIMIT
         aims = {n: found[n] if abs(found[n] - a) > LEANING else a for n, a in wanted.items()}
         v = self.nodes[:-1] if self.closed else self.nodes
         goal = self.goal(v, aims)

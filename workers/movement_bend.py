@@ -36,9 +36,7 @@ GIVES = {
 MISSED_DEG, PRICE = 12.0, 0.1
 """Depth and lean together may be so far from what is wanted; each degree that gives must bring so much."""
 LIFTER_DEG, HIGHEST_DEG = 1.0, 28.0
-"""Who lifts the heels anyway by more lifts them further; nobody's go higher."""
-AT_LIMIT_DEG, PER_PHASE_AT_LIMIT = 1.0, 20
-"""A path that runs into a limit has a kink, which a curve through wider nodes overshoots by 3 mm of heel."""
+"""Who lifts the heels anyway by more lifts them further, but for this reason no higher."""
 
 
 class Bend(Movement):
@@ -108,14 +106,20 @@ class Bend(Movement):
 
     def settle(self, wanted: dict[str, float]) -> dict[str, float]:
         """Moves the centre of mass over the feet where the trunk's lean then is nearer to what is wanted."""
+        self.balanced(wanted)
+        return wanted
+
+    def balanced(self, wanted: dict[str, float]) -> Array:
+        """Chooses where over the feet the centre of mass is at the deepest point, and returns the pose (c,) there."""
         at = float(self.balance(np.ones(1))[0])
         low, high = FLAT if at < FLAT[1] else ON_TOES
         self.shift = np.array([0.0, *(np.clip(at + SHIFTS, low, high) - at)])
         found = self.planter.solve(self.goal(np.full(len(self.shift), self.deepest), wanted))
         off = [abs(self.lean(q) - wanted["trunk_lean"]) for q in found]
         cost = np.array(off) + RELUCTANCE_DEG * np.abs(self.shift)
-        self.shift = float(self.shift[int(np.argmin(cost))])
-        return wanted
+        best = int(np.argmin(cost))
+        self.shift = float(self.shift[best])
+        return np.asarray(found[best])
 
     def knee_difference(self, u: Array) -> Array:
         """Returns how much more the right knee bends (n,), rad."""
@@ -212,28 +216,24 @@ class Squat(Bend):
         self.style["gives"] = "heels" if self.asked["heel_lift"] > LIFTER_DEG else drawn
 
     def pitch(self, u: Array) -> Array:
-        """Returns how far the heels are up (n, s), rad: asked for, and further down for want of dorsiflexion."""
-        lift = self.asked["heel_lift"] * u**2 + self.raised * u**4
-        return np.asarray(np.radians(np.stack([lift, lift], 1)))
+        """Returns how far the heels are up (n, s), rad: asked for, and for want of dorsiflexion."""
+        lift = np.radians(self.asked["heel_lift"] + self.raised)
+        return np.asarray(lift * np.stack([u, u], 1) ** 2)
 
     def settle(self, wanted: dict[str, float]) -> dict[str, float]:
         """Lets heels or depth give as little as it takes to get near the depth and the lean."""
         tried = []
-        for raised, less in GIVES[self.style["gives"]]:
-            self.raised = min(raised, max(0.0, HIGHEST_DEG - self.asked["heel_lift"]))
-            aims = wanted | {"depth": wanted["depth"] - less}
-            super().settle(aims)
-            deep = self.planter.solve(self.goal(np.array([self.deepest]), aims))[0]
-            found = self.measure(deep)
+        room = max(0.0, HIGHEST_DEG - self.asked["heel_lift"])
+        steps = dict.fromkeys((min(r, room), less) for r, less in GIVES[self.style["gives"]])
+        for raised, less in steps:
+            self.raised, aims = raised, wanted | {"depth": wanted["depth"] - less}
+            found = self.measure(self.balanced(aims))
             missed = sum(abs(found[name] - value) for name, value in aims.items())
             cost = max(missed, MISSED_DEG) + PRICE * (raised + less)
-            tried.append((cost, self.raised, self.shift, aims, deep))
+            tried.append((cost, raised, self.shift, aims))
             if missed <= MISSED_DEG:
                 break
-        _, self.raised, self.shift, aims, deep = min(tried, key=lambda t: t[0])
-        ankles = [self.planter.angle(deep, f"ankle_angle_{side}") for side, _ in SIDES]
-        if max(ankles) > self.asked["dorsiflexion"] - AT_LIMIT_DEG:
-            self.per_phase = PER_PHASE_AT_LIMIT
+        _, self.raised, self.shift, aims = min(tried, key=lambda t: t[0])
         return aims
 
     def lumbar(self, v: Array, lean: Array) -> Array:

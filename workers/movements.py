@@ -65,6 +65,7 @@ def perform(
     """
     planter = Planter(model)
     figure = Figure(planter.kinematics, body)
+    lot = lot if body is None else _of_person(lot, body)
     tried: list[tuple[float, Motion]] = []
     apart, easier = 0, 0
     for _ in range(TRIES):
@@ -76,6 +77,14 @@ def perform(
             break
         apart, easier = apart + int(legs > 1.0), easier + int(fastest > 1.0)
     return _arms_out(min(tried, key=lambda t: t[0])[1], planter, figure)
+
+
+def _of_person(lot: ProceduralLot, body: Body) -> ProceduralLot:
+    """Returns the lot with the stiffness of one person's ankles, the same in all that this person does."""
+    if not isinstance(lot, SquatLot | SingleLegSquatLot):
+        return lot
+    own = float(np.interp(body.suppleness, (0.0, 1.0), lot.dorsiflexion))
+    return lot.model_copy(update={"dorsiflexion": (own, own)})
 
 
 def _fastest(motion: Motion, planter: Planter) -> float:

@@ -114,8 +114,8 @@ class Dresser:
 def evened(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Returns a skin (t, t, 4) whose body is of one tone from trunk to foot but for what is small.
 
-    The pack's skins are redder and darker at knees and groin than skin in photographs is. Where a painting is far from
-    skin, as a suit's is, it stays.
+    The pack's skins are redder and darker at knees and groin than skin in photographs is. What is far from the
+    trunk's tone, as a painted suit, stays.
     """
     own, share = _body_mask()
     colours = picture[..., :3].astype(np.float32)

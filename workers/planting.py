@@ -150,6 +150,11 @@ class Planter:
             limited.high[i] = min(self.high[i], np.radians(dorsiflexion) + MARGIN)
         return limited
 
+    def ankles_left(self, q: Array) -> float:
+        """Returns how much further the ankle that bends most could bend in a pose (c,), rad."""
+        ankles = [self.coordinate[f"ankle_angle_{side}"] for side, _ in SIDES]
+        return float((self.high[ankles] - MARGIN - q[ankles]).min())
+
     def movable(self, *names: str) -> bool:
         """Says whether the model has all these coordinates, unlocked."""
         index = self.coordinate

@@ -29,8 +29,8 @@ from workers.forward import forward
 
 log = logging.getLogger(__name__)
 STAGES = {
-    "pose": 6,
-    "body": 2,
+    "pose": 7,
+    "body": 3,
     "wardrobe": 4,
     "scene": 5,
     "render": 5,

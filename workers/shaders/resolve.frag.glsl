@@ -63,7 +63,7 @@ float openness(vec3 position, vec3 n, bool solid) {
     bool inside = all(greaterThan(middle, vec2(-margin))) && all(lessThan(middle, vec2(1.0 + margin)));
     int taps = solid && inside && p.y < height_range.x ? TAPS : 0;
     for (int i = 0; i < taps; i++) {
-        // Squared radii: half of the taps lie within a hand's breadth, where feet meet the floor.
+        // Squared radii: the nearest taps lie within 4 and 11 cm, where feet meet the floor.
         vec2 away = (SPIRAL[i] * length(SPIRAL[i]) + 0.8 * n.xz) * 0.45;
         float under = texture(height_map, middle + away * heights_from_ground.x).r;
         float h = max(mix(height_range.x, height_range.y, under) - p.y - 0.01, 0.0);
