@@ -60,6 +60,8 @@ def variants(data: Path, photos: Path) -> dict[str, list[str]]:
         "painted": [hdri],
         "plain_light": [assets],
         "no_occluders": [assets, hdri, "scene.occluder=0"],
+        "more_occluders": [assets, hdri, "scene.occluder=0.5"],
+        "more_dressed": [assets, hdri, "wardrobe.dressed=0.9"],
         "photos": [assets, hdri, f"scene.backgrounds={photos}"],
     }
 
