@@ -66,7 +66,7 @@ def test_a_tripod_stands_still() -> None:
 
 
 def test_blur_and_compression_change_the_picture_and_no_label() -> None:
-    lot = {"frames": 3, "tempo": [1.6, 1.6], "depth": [110, 120]}
+    lot = {"frames": 6, "tempo": [1.6, 1.6], "depth": [110, 120]}
     sharp, smeared = (
         make(lot, {"handheld": 0.0}, {"shutter": s, "compressed": 0.0, "noise": [0, 0]})
         for s in ([0.0005, 0.0005], [0.08, 0.08])
