@@ -52,11 +52,15 @@ SCORES = {"ap": "oks6_AP", "pck": "pck@0.1_box"}
 
 
 def variants(data: Path, photos: Path) -> dict[str, list[str]]:
-    """Returns the words that make each synthetic dataset out of `lower_body`: one change each from `clothed`."""
+    """Returns the words that make each synthetic dataset out of `lower_body`: one change each from `clothed`.
+
+    `clothed_again` changes nothing but the draw: other differences are to be held against its own.
+    """
     pack = data / "makehuman_cc0"
     assets, hdri = f"wardrobe.assets={pack}", f"scene.hdri={pack / 'hdri'}"
     return {
         "clothed": [assets, hdri],
+        "clothed_again": [assets, hdri, "seed=1"],
         "painted": [hdri],
         "plain_light": [assets],
         "no_occluders": [assets, hdri, "scene.occluder=0"],
