@@ -93,7 +93,7 @@ def test_two_workers_of_which_one_dies_train_as_one_process(tmp_path: Path) -> N
         assert ours["loss"] == pytest.approx(theirs["loss"], rel=5e-3)
     newest = checkpoint.load(to)
     assert newest.total_steps == STEPS
-    assert positions(to)[-1] == Position(order=newest.order, epoch=newest.epoch, step=newest.step)
+    assert positions(to)[-1] == newest.position
     assert history.validations[-1]["metrics"].keys() == {"net", "image_centre", "mean_pose"}
 
 

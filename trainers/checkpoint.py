@@ -27,6 +27,7 @@ from schemas.errors import InputError
 from schemas.skeleton import SkeletonSpec
 from schemas.training import FitRecipe
 from trainers.metrics import Tally
+from trainers.position import Position
 from trainers.task import Task
 from trainers.tasks import make_task
 
@@ -60,6 +61,11 @@ class Checkpoint:
     """The optimiser's state_dict."""
     url: str = ""
     """Where it was loaded from."""
+
+    @property
+    def position(self) -> Position:
+        """Returns where the training stream goes on."""
+        return Position(order=self.order, epoch=self.epoch, step=self.step)
 
 
 def save(run: str, checkpoint: Checkpoint) -> str:

@@ -179,9 +179,7 @@ def require_same(to: str, task: Task, recipe: FitRecipe, train: Corpus) -> Check
         raise InputError(to, "holds checkpoints of another recipe", remedy)
     if saved.order.get("data") != train.identity:
         raise InputError(to, "holds checkpoints of a run on other data", remedy)
-    train_stream(task, recipe, train).resume(
-        Position(order=saved.order, epoch=saved.epoch, step=saved.step)
-    )
+    train_stream(task, recipe, train).resume(saved.position)
     return saved
 
 

@@ -1,7 +1,5 @@
 """Movements on two planted feet that bend and rise: squats, hinges, calf raises."""
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -81,12 +79,12 @@ class Bend(Movement):
         difference = knees["knee_r"] - knees["knee_l"]
         return reached | {"asymmetry": difference, "hip_shift": 100.0 * self._shift(q)}
 
-    def pitches(self, q: Array) -> list[float]:
-        """Returns how far each heel (s) is up in a pose (c,), degrees."""
+    def pitches(self, q: Array) -> Array:
+        """Returns how far each heel (s,) is up in a pose (c,), degrees."""
         posed = self.planter.kinematics.pose(q)
         feet = [self.planter.body[f"calcn_{side}"] for side, _ in SIDES]
         dips = np.arcsin(-posed.T_ground_from_body[0, feet, 1, 0])
-        return list(np.degrees(dips - np.arcsin(-self.feet.R[:, 1, 0])).tolist())
+        return np.asarray(np.degrees(dips - np.arcsin(-self.feet.R[:, 1, 0])))
 
     def _shift(self, q: Array) -> float:
         """Returns how far the pelvis is to the right of where it stood, m."""
@@ -245,7 +243,7 @@ class Squat(Bend):
 
     def measure(self, q: Array) -> dict[str, float]:
         """Adds the heel lift and the lumbar flexion beyond the ordinary share."""
-        lift = float(np.mean(self.pitches(q)))
+        lift = float(self.pitches(q).mean())
         return super().measure(q) | {"heel_lift": lift} | _rounding(self, q, "butt_wink")
 
 
@@ -287,9 +285,8 @@ class CalfRaise(Bend):
 
     def measure(self, q: Array) -> dict[str, float]:
         """Adds the pitch of the feet."""
-        pitches = self.pitches(q)
-        found: dict[str, Any] = super().measure(q)
-        return found | {"rise": sum(pitches) / 2, "asymmetry": pitches[0] - pitches[1]}
+        right, left = self.pitches(q).tolist()
+        return super().measure(q) | {"rise": (right + left) / 2, "asymmetry": right - left}
 
 
 def _rounding(movement: Bend, q: Array, name: str) -> dict[str, float]:

@@ -139,10 +139,17 @@ def _body_mask() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     anny = load_anny()
     corners = anny.face_uv[anny.face_labels == FACE_LABELS.index("body")].astype(np.float64)
     corners[..., 1] = 1.0 - corners[..., 1]
-    mask = np.zeros((TILE_PX, TILE_PX), np.float32)
-    for triangle in np.rint(corners * TILE_PX - 0.5).astype(np.int32):
-        cv2.fillConvexPoly(mask, triangle, 1.0)
+    mask = _filled(np.rint(corners * TILE_PX - 0.5)).astype(np.float32)
     return mask, np.maximum(_broad(mask), 1e-3)
+
+
+def _filled(corners: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """Marks the texels (t, t) of triangles (f, 3, 2) with corners at whole texels."""
+    mask = np.zeros((TILE_PX, TILE_PX), np.uint8)
+    # One by one: together, triangles that overlap would cut each other out.
+    for triangle in corners.astype(np.int32):
+        cv2.fillConvexPoly(mask, triangle, 1)
+    return mask
 
 
 def named(picture: NDArray[np.uint8]) -> Texture:
@@ -210,9 +217,6 @@ def _below(shell: Shell, height: float) -> NDArray[np.uint8]:
         csr_array((np.ones(len(a), np.int8), (a, b)), shape=(count, count)), directed=False
     )
     heights = np.bincount(chart, shell.vertices[seamed.rows, 1], charts) / np.bincount(chart)
-    mask = np.zeros((TILE_PX, TILE_PX), np.uint8)
     low = (heights < height)[chart[seamed.faces[:, 0]]]
-    corners = np.rint(seamed.uv[seamed.faces[low]] * TILE_PX).astype(np.int32)
-    for corner in corners:  # one by one: together, charts that overlap would cut each other out
-        cv2.fillConvexPoly(mask, corner, 1)
+    mask = _filled(np.rint(seamed.uv[seamed.faces[low]] * TILE_PX))
     return np.asarray(cv2.dilate(mask, np.ones((5, 5), np.uint8)), np.uint8)
