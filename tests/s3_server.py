@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,26 +11,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ports import free_ports
+
 ACCESS_KEY, SECRET_KEY = "kineforge", "kineforge-secret"
 BUCKET = "kineforge-test"
 _GRPC = 10_000
 """SeaweedFS' ports for gRPC lie so far above the others."""
-
-
-def _free_port() -> int:
-    """Finds a port whose twin for gRPC is free as well."""
-    for _ in range(100):
-        with socket.socket() as first, socket.socket() as second:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-            if port > 50000:
-                port -= 25000
-            try:
-                second.bind(("127.0.0.1", port + _GRPC))
-            except OSError:
-                continue
-            return port
-    raise RuntimeError("no free pair of ports")
 
 
 @contextmanager
@@ -44,7 +29,8 @@ def s3_server(folder: Path) -> Iterator[dict[str, str]]:
         "actions": ["Admin", "Read", "List", "Tagging", "Write"],
     }
     config.write_text(json.dumps({"identities": [identity]}))
-    ports = {name: _free_port() for name in ("s3.port", "master.port", "volume.port", "filer.port")}
+    names = ("s3.port", "master.port", "volume.port", "filer.port")
+    ports = dict(zip(names, free_ports(len(names), twin=_GRPC), strict=True))
     flags = [f"-{name}={port}" for name, port in ports.items()]
     log = (folder / "weed.log").open("wb")
     process = subprocess.Popen(

@@ -4,16 +4,14 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ports import free_ports
 from tiny_coco import small_set
 
 ROOT = Path(__file__).parents[1]
@@ -21,22 +19,10 @@ RAY = str(Path(sys.executable).parent / "ray")
 TOKEN = "kineforge-test-token-0123456789abcdef"
 
 
-def free_ports(count: int) -> list[int]:
-    """Finds free ports above the range that Ray's workers use."""
-    sockets = [socket.socket() for _ in range(count)]
-    ports = []
-    for held in sockets:
-        held.bind(("127.0.0.1", 0))
-        ports.append(int(held.getsockname()[1]))
-    for held in sockets:
-        held.close()
-    return ports
-
-
 @pytest.fixture(scope="module")
 def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Starts a Ray head with a dashboard; yields the environment of its clients."""
-    port, dashboard, agent = free_ports(3)
+    port, dashboard = free_ports(2)
     log = tmp_path_factory.mktemp("ray") / "head.log"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")} | {
         "RAY_TMPDIR": f"/tmp/kineforge-{os.getpid()}",  # sockets' paths must be short
@@ -47,7 +33,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     with log.open("wb") as sink:
         process = subprocess.Popen(
             [RAY, "start", "--head", "--block", "--num-cpus=4", f"--port={port}"]
-            + [f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
+            + [f"--dashboard-port={dashboard}", "--dashboard-agent-listen-port=0"]
             + ["--include-dashboard=true", "--disable-usage-stats"],
             env=environment,
             stdout=sink,
@@ -55,7 +41,7 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
             start_new_session=True,
         )
     try:
-        wait_for(f"http://127.0.0.1:{dashboard}/api/version", process, log)
+        wait_until_jobs_run(environment, process, log)
         yield environment | {"RAY_ADDRESS": f"127.0.0.1:{port}"}
     finally:
         process.send_signal(signal.SIGTERM)
@@ -66,17 +52,29 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         shutil.rmtree(environment["RAY_TMPDIR"], ignore_errors=True)
 
 
-def wait_for(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 90
-    request = urllib.request.Request(url, headers={"Authorization": f"Bearer {TOKEN}"})
+def wait_until_jobs_run(
+    environment: dict[str, str], process: subprocess.Popen[bytes], log: Path
+) -> None:
+    """Waits until an empty job succeeds: the dashboard answers before the agent that runs jobs."""
+    address = {"RAY_ADDRESS": environment["RAY_API_SERVER_ADDRESS"]}
+    deadline, said = time.monotonic() + 120, ""
     while process.poll() is None and time.monotonic() < deadline:
-        try:
-            urllib.request.urlopen(request, timeout=2)
-        except OSError:
-            time.sleep(0.5)
-        else:
+        asked = subprocess.run(
+            [RAY, "job", "submit", "--", "true"],
+            env=environment | address,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=120,
+        )
+        if asked.returncode == 0:
             return
-    raise RuntimeError(f"no Ray head: {log.read_text()[-3000:]}")
+        said = asked.stdout
+        time.sleep(0.5)
+    session = Path(environment["RAY_TMPDIR"], "ray/session_latest/logs")
+    logs = [log, *session.glob("dashboard*.log")]
+    tails = [f"{path.name}: {path.read_text()[-3000:]}" for path in logs]
+    raise RuntimeError("\n\n".join(["no Ray head that runs jobs", said[-3000:], *tails]))
 
 
 def submit(head: dict[str, str], *command: str) -> str:
