@@ -21,6 +21,7 @@ from workers.shells import (
     Seamed,
     Shell,
     SkinBelow,
+    part_of,
     rings_inside,
     shell_under,
     split_seams,
@@ -227,19 +228,8 @@ def _without_hidden(inner: Shell, outer: Shell) -> Shell:
     """Leaves out the faces of a shell that lie deep under an outer one."""
     over = shell_under(inner, outer)
     deep = rings_inside(over, inner.faces) >= _DEEP
-    kept = ~deep[inner.faces].all(axis=1)
-    if kept.all():
-        return inner
-    used, faces = np.unique(inner.faces[kept], return_inverse=True)
-    return replace(
-        inner,
-        vertices=inner.vertices[used],
-        faces=faces.reshape(-1, 3).astype(np.int32),
-        weights=inner.weights[used],
-        under=None if inner.under is None else inner.under[used],
-        corner_uv=inner.corner_uv[kept],
-        colours=inner.colours[used],
-    )
+    kept = np.asarray(~deep[inner.faces].all(axis=1))
+    return inner if kept.all() else part_of(inner, kept)
 
 
 def _clearances(below: SkinBelow, shells: list[Shell]) -> tuple[NDArray[np.intp], F4]:

@@ -19,7 +19,7 @@ from workers.complexion import ITA_DEG, skin_colour
 from workers.fitting import make_shell
 from workers.makehuman_pack import Pack
 from workers.outfits import PLAIN_PX
-from workers.shells import Shell, edges_of, split_seams
+from workers.shells import Shell, edges_of, part_of, split_seams
 from workers.surfaces import TILE_PX, Texture
 
 Array = NDArray[np.float64]
@@ -79,15 +79,23 @@ class Dresser:
         )
         return shell, about
 
+    def trousers(self, suit: Shell) -> Shell | None:
+        """Returns what of a suit is below the waist, or None where it is of one piece."""
+        low = _low(suit, self._waist)
+        return None if low.all() or not low.any() else part_of(suit, low)
+
+    @property
+    def _waist(self) -> float:
+        return float(self.body.regions.centres["lumbar"][1]) - _WAISTBAND_M
+
     def _recoloured(
         self, picture: NDArray[np.uint8], shell: Shell, kind: str, rng: np.random.Generator
     ) -> tuple[NDArray[np.uint8], list[list[float]]]:
         """Shifts hue, saturation and value, for what lies above and below the waist each by its own."""
-        waist = float(self.body.regions.centres["lumbar"][1])
-        below = _below(shell, waist - _WAISTBAND_M) if kind == "suit" else np.zeros(0)
         if kind != "suit":
             change = _change(rng, kind)
             return shifted(picture, change), [change]
+        below = _below(shell, self._waist)
         changes = [_change(rng, "top"), _change(rng, "bottom")]
         top, bottom = (shifted(picture, change) for change in changes)
         return np.where((below > 0)[..., None], bottom, top).astype(np.uint8), changes
@@ -210,6 +218,12 @@ def _dyed(picture: NDArray[np.uint8], colour: Array) -> NDArray[np.uint8]:
 
 def _below(shell: Shell, height: float) -> NDArray[np.uint8]:
     """Marks the texels (T, T) of texture charts whose cloth lies mostly below a height."""
+    mask = _filled(np.rint(shell.corner_uv[_low(shell, height)] * TILE_PX))
+    return np.asarray(cv2.dilate(mask, np.ones((5, 5), np.uint8)), np.uint8)
+
+
+def _low(shell: Shell, height: float) -> NDArray[np.bool_]:
+    """Marks the faces (f,) of texture charts whose cloth lies mostly below a height."""
     seamed = split_seams(shell.faces, shell.corner_uv)
     a, b = edges_of(seamed.faces)
     count = len(seamed.rows)
@@ -217,6 +231,4 @@ def _below(shell: Shell, height: float) -> NDArray[np.uint8]:
         csr_array((np.ones(len(a), np.int8), (a, b)), shape=(count, count)), directed=False
     )
     heights = np.bincount(chart, shell.vertices[seamed.rows, 1], charts) / np.bincount(chart)
-    low = (heights < height)[chart[seamed.faces[:, 0]]]
-    mask = _filled(np.rint(seamed.uv[seamed.faces[low]] * TILE_PX))
-    return np.asarray(cv2.dilate(mask, np.ones((5, 5), np.uint8)), np.uint8)
+    return np.asarray((heights < height)[chart[seamed.faces[:, 0]]])

@@ -57,6 +57,20 @@ class Shell:
     """It hangs about both legs."""
 
 
+def part_of(shell: Shell, kept: NDArray[np.bool_]) -> Shell:
+    """Returns some faces (f,) of a shell, with their vertices."""
+    used, faces = np.unique(shell.faces[kept], return_inverse=True)
+    return replace(
+        shell,
+        vertices=shell.vertices[used],
+        faces=faces.reshape(-1, 3).astype(np.int32),
+        weights=shell.weights[used],
+        under=None if shell.under is None else shell.under[used],
+        corner_uv=shell.corner_uv[kept],
+        colours=shell.colours[used],
+    )
+
+
 def edges_of(faces: Faces) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Returns both ends of every edge of triangles (f, 3), in both directions."""
     a = faces[:, [0, 1, 2]].ravel().astype(np.intp)
