@@ -125,8 +125,8 @@ class Scene(Frozen):
     """Share of frames with something standing in front of the person."""
     bystanders: Share = 0.15
     """Share of frames with other people in the background."""
-    exposure: Range = (-0.7, 0.7)
-    """By how much the phone exposes wrongly, stops."""
+    exposure: Range = (-2.2, 1.2)
+    """By how much the phone exposes wrongly, stops; people are then as bright as on COCO's photographs."""
     white_balance: SizeRange = (0.0, 0.08)
     """Standard deviation of the error of red, green and blue, natural logarithm."""
     shutter: PositiveRange = (0.001, 0.033)

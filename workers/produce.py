@@ -31,8 +31,8 @@ log = logging.getLogger(__name__)
 STAGES = {
     "pose": 7,
     "body": 3,
-    "wardrobe": 4,
-    "scene": 5,
+    "wardrobe": 5,
+    "scene": 6,
     "render": 5,
     "annotate": 2,
     "coco": 3,

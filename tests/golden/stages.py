@@ -17,6 +17,8 @@ import cv2
 import numpy as np
 import posed_people
 import tiny_coco
+import tiny_hdri
+import tiny_pack
 
 from schemas import files, layout
 from schemas.geometry import look_at
@@ -30,7 +32,9 @@ from workers import (
     coco,
     contacts,
     development,
+    film,
     images,
+    makehuman_pack,
     motions,
     movements,
     osim,
@@ -128,9 +132,9 @@ def pose() -> dict[str, Any]:
     }
 
 
-def _body() -> tuple[body.Body, osim.OsimModel]:
+def _body(people: People | None = None) -> tuple[body.Body, osim.OsimModel]:
     data = osim.read_model("default")
-    human = body.make_body(People(), data, rng("subject"))
+    human = body.make_body(people or People(), data, rng("subject"))
     return human, osim.OsimModel(data, human.scale)
 
 
@@ -148,16 +152,30 @@ def bodies() -> dict[str, Any]:
     }
 
 
-def outfit() -> dict[str, Any]:
-    human, poser = _body()
-    found = {}
+def outfits() -> dict[str, Any]:
+    """Painted clothes without and with markers, then a pack's suit, and its trousers with a painted shirt."""
+    human, poser = _body(People(female=1.0))
+    with tempfile.TemporaryDirectory() as folder:
+        files = tiny_pack.contents() | tiny_pack.sports_suit()
+        shown = {path: data for path, data in files.items() if not path.startswith("clothes/cape")}
+        pack = makehuman_pack.open_pack(tiny_pack.put(Path(folder), shown))
+        found = _dressed(human, poser, pack)
+    if ["top" in found[f"names{number}"]["exact"] for number in (2, 3)] != [False, True]:
+        raise RuntimeError("choose other keys: one suit whole, one without its top")
+    return found
+
+
+def _dressed(human: body.Body, poser: osim.OsimModel, pack: makehuman_pack.Pack) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     pose = poser.pose(bent(poser.spec))
     skin = human.skin(pose.T_ground_from_body)
-    for number in range(2):
-        worn = Wardrobe(markers=float(number))
-        dressed = wardrobe.dress(human, poser, worn, None, rng("outfit", number))
+    for number, key in enumerate((0, 1, 2, 3)):
+        suits = number >= 2
+        worn = Wardrobe(markers=float(number == 1), dressed=float(suits))
+        draw = rng("outfit", key)
+        dressed = wardrobe.dress(human, poser, worn, pack if suits else None, draw)
         surfaces = dressed.surfaces(skin, pose)
-        textures = [s.texture.pixels for s in surfaces if s.texture is not None]
+        textures = [s.texture.pixels[..., :3] for s in surfaces if s.texture is not None]
         found |= {
             f"colours{number}": floats(np.concatenate([s.colours for s in surfaces])[::300]),
             f"shape{number}": floats(np.concatenate([s.vertices for s in surfaces])[::300]),
@@ -174,26 +192,41 @@ def _figure() -> np.ndarray:
     return np.stack(grid, axis=-1).reshape(-1, 3).astype(np.float32)
 
 
-def setting() -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _set(scene: dict[str, Any], number: int) -> dict[str, Any]:
+    lots = {"squat": {"subjects": 1}}
     recipe = SynthRecipe.model_validate(
-        {"name": "golden", "motions": {"squat": {"subjects": 1}}, "image_px": 64}
+        {"name": "golden", "motions": lots, "image_px": 64, "scene": scene}
     )
-    for number in range(3):
-        draw, front = rng("scene", number), np.array([1.0, 0.0])
-        place = stage.set_stage(recipe, _figure(), front, lambda count, rng: [], draw)
-        light, how = place.light, place.development
-        names = {name: value for name, value in place.about.items() if isinstance(value, str)}
-        found |= {
-            f"K{number}": floats(place.view.K),
-            f"camera{number}": floats(place.view.T_cam_from_ground),
-            f"light{number}": floats([*light.direction, *light.sun, light.exposure]),
-            f"ambient{number}": floats(light.ambient),
-            f"names{number}": exact(names),
-            f"sizes{number}": exact([len(s.vertices) for s in place.surfaces]),
-            f"places{number}": floats([s.vertices.mean(axis=0) for s in place.surfaces]),
-            f"film{number}": floats([how.exposure, *how.gains, how.shutter, how.blur, how.noise]),
-        }
+    draw, front = rng("scene", number), np.array([1.0, 0.0])
+    place = stage.set_stage(recipe, _figure(), front, lambda count, rng: [], draw)
+    light, how, behind = place.light, place.development, place.backdrop(place.view, 64)
+    names = {name: value for name, value in place.about.items() if isinstance(value, str)}
+    found: dict[str, Any] = {
+        "K": floats(place.view.K),
+        "camera": floats(place.view.T_cam_from_ground),
+        "light": floats([*light.direction, *light.sun, light.exposure]),
+        "ambient": floats(light.ambient),
+        "names": exact(names),
+        "sizes": exact([len(s.vertices) for s in place.surfaces]),
+        "places": floats([s.vertices.mean(axis=0) for s in place.surfaces]),
+        "film": floats([how.exposure, *how.gains, how.shutter, how.blur, how.noise]),
+    }
+    if behind is not None:
+        seen = behind if behind.dtype == np.uint8 else film.picture_of(behind.astype(np.float32))
+        found["behind"] = thumbnail(seen.astype(np.uint8))
+    return found
+
+
+def setting() -> dict[str, Any]:
+    """Three painted places, one lit by an environment map, one before a photograph; then the film."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "map.hdr").write_bytes(tiny_hdri.rgbe(tiny_hdri.sun_and_sky()))
+        Path(folder, "photo.jpg").write_bytes(tiny_coco.jpeg())
+        scenes: list[dict[str, Any]] = [{}, {}, {}, {"hdri": folder, "hdri_share": 1.0}]
+        scenes.append({"backgrounds": folder})
+        found: dict[str, Any] = {}
+        for number, scene in enumerate(scenes):
+            found |= {f"{name}{number}": value for name, value in _set(scene, number).items()}
     steps = np.linspace(0, 1, 48, dtype=np.float32) ** 2
     radiance = np.stack(np.broadcast_arrays(steps[:, None], steps[None], 0.2), axis=-1)
     how = replace(development.sample_development(Scene(), rng("development")), compression=0.5)
@@ -301,7 +334,7 @@ def whole() -> dict[str, Any]:
 MAKERS: dict[str, tuple[Callable[[], dict[str, Any]], tuple[str, ...]]] = {
     "pose": (pose, ("pose",)),
     "body": (bodies, ("body",)),
-    "wardrobe": (outfit, ("body", "wardrobe")),
+    "wardrobe": (outfits, ("body", "wardrobe")),
     "scene": (setting, ("scene",)),
     "render": (picture, ("render",)),
     "annotate": (labels, ("annotate",)),
