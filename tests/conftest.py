@@ -5,8 +5,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from s3_server import BUCKET, s3_server
 
+# Every run tries the same examples, and a busy machine may take its time over each.
+settings.load_profile("ci")
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 
 
