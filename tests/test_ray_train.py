@@ -73,7 +73,6 @@ def positions(run: str) -> list[Position]:
     return [Position.from_json(path.read_text()) for path in found]
 
 
-@pytest.mark.timeout(600)
 def test_two_workers_of_which_one_dies_train_as_one_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
