@@ -5,8 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from s3_server import BUCKET, s3_server
 
+# Threads that spin while they wait for each other make a busy machine five times slower; torch reads it when loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Every run tries the same examples, and a busy machine may take its time over each.
+settings.load_profile("ci")
 SHARED_DATA = Path(__file__).parents[1].parent / "shared" / "data"
 
 

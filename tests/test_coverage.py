@@ -81,7 +81,8 @@ texts = st.lists(asked, min_size=1, max_size=3).flatmap(
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(texts)
 def test_counting_with_statistics_is_counting_every_sample(dataset: Dataset, text: str) -> None:

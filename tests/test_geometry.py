@@ -120,7 +120,8 @@ def test_fit_box_keeps_the_centre_reaches_the_aspect_and_cuts_nothing(
 ) -> None:
     x, y, w, h = geometry.fit_box(np.array(box), aspect, factor)
     assert w / h == pytest.approx(aspect, rel=1e-9)
-    np.testing.assert_allclose([x + w / 2, y + h / 2], [box[0] + box[2] / 2, box[1] + box[3] / 2])
+    centre = [box[0] + box[2] / 2, box[1] + box[3] / 2]
+    np.testing.assert_allclose([x + w / 2, y + h / 2], centre, atol=1e-9)
     assert w >= box[2] * factor * (1 - 1e-12)
     assert h >= box[3] * factor * (1 - 1e-12)
     assert w == pytest.approx(box[2] * factor) or h == pytest.approx(box[3] * factor)

@@ -94,7 +94,6 @@ def submit(head: dict[str, str], *command: str) -> str:
 
 
 @pytest.mark.ray
-@pytest.mark.timeout(600)
 def test_a_build_and_a_short_fit_succeed_as_jobs(head: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "coco").mkdir()
     pictures = small_set(tmp_path / "coco", 12)

@@ -1,10 +1,11 @@
 """One loop: the same losses on one process and on several, and after any restart."""
 
+import contextlib
 import dataclasses
 import json
 import math
 import multiprocessing
-import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from torch import distributed
 
 from schemas.errors import InputError
 from schemas.training import FitRecipe, Optimiser, Pose2d
-from trainers import checkpoint, evaluate, loop, parallel
+from trainers import checkpoint, evaluate, loop, parallel, shelf
 from trainers.loop import Event, History
 from trainers.pose2d import Pose2dTask
 from trainers.task import Batch, Prepared
@@ -194,12 +195,25 @@ def _rank(rank: int, world: int, folder: str) -> None:
     x = torch.randn(3, 4, 5, 5) * 3 + 7
     grad, running = _normalised(x[rank * 3 // world : (rank + 1) * 3 // world])
     distributed.destroy_process_group()
-    threads = {Path(f"/proc/self/task/{t}/comm").read_text() for t in os.listdir("/proc/self/task")}
-    assert not any("gloo" in name for name in threads)  # they would outlive the group
+    patience = time.monotonic() + 60
+    while any(
+        "gloo" in name for name in _threads()
+    ):  # the kernel shows one that ended a little longer
+        assert time.monotonic() < patience, "they outlive the group"
+        time.sleep(0.01)
     if rank == 0:
         told = {"losses": losses(history), "validations": history.validations}
         Path(f"{folder}/told.json").write_text(json.dumps(loop.plain(told)))
     torch.save({"grad": grad, "running": running}, f"{folder}/norm-{rank}.pt")
+
+
+def _threads() -> set[str]:
+    """Returns the names of this process's threads."""
+    names = set()
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            names.add((thread / "comm").read_text())
+    return names
 
 
 def _normalised(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -215,6 +229,8 @@ def _normalised(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 def test_ranks_together_read_a_split_once_to_measure_on_it(
     world: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # A reader that is asked a second time for the machine being busy would count twice.
+    monkeypatch.setattr(shelf, "_HEDGE_LEAST_SECONDS", 1000.0)
     r, data = recipe(), corpus([4] * 12, px=32)
     task = make_task(r, None)
     net = task.make_net()
@@ -230,8 +246,10 @@ def test_ranks_together_read_a_split_once_to_measure_on_it(
 
 
 @pytest.mark.parametrize("world", [2, 4])
-def test_processes_together_train_as_one(world: int, tmp_path: Path) -> None:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
+def test_processes_together_train_as_one(
+    world: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     context = multiprocessing.get_context("spawn")
     processes = [
         context.Process(target=_rank, args=(r, world, str(tmp_path))) for r in range(world)
@@ -242,7 +260,7 @@ def test_processes_together_train_as_one(world: int, tmp_path: Path) -> None:
     torch.manual_seed(0)
     grad, running = _normalised(torch.randn(3, 4, 5, 5) * 3 + 7)
     for p in processes:
-        p.join(120)
+        p.join(800)
         assert p.exitcode == 0
     told = json.loads((tmp_path / "told.json").read_text())
     # The batch of 5 falls into 2 + 3, or 1 + 1 + 1 + 2: gradients, and batch normalisation, are those of the whole.

@@ -424,7 +424,7 @@ def test_a_full_disk_is_one_paragraph_and_freeing_space_mends_it(
         f"from pipeline.__main__ import main; sys.exit(main({command!r}))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-B", "-c", program],  # or bytecode would be cut short and kept
         capture_output=True,
         text=True,
         cwd=ROOT,

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
@@ -24,8 +25,11 @@ STEPS = 6
 
 @pytest.fixture(scope="module", autouse=True)
 def _shutdown() -> Iterator[None]:
-    yield
-    ray.shutdown()
+    with pytest.MonkeyPatch.context() as patch:
+        # Two workers ask for two CPUs, and a machine of one would wait for the other for ever.
+        patch.setenv("RAY_OVERRIDE_RESOURCES", '{"CPU": 2}')
+        yield
+        ray.shutdown()
 
 
 def recipe() -> FitRecipe:
@@ -69,10 +73,25 @@ def positions(run: str) -> list[Position]:
     return [Position.from_json(path.read_text()) for path in found]
 
 
-def test_two_workers_of_which_one_dies_train_as_one_process(tmp_path: Path) -> None:
+def test_two_workers_of_which_one_dies_train_as_one_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tiny_crops.publish(str(tmp_path / "set"), {"train": (9, 6), "val": (3,)})
     data, to = [str(tmp_path / "set")], str(tmp_path / "run")
-    killed: list[int] = []
+    killed, over = list[int](), str(tmp_path / "over")
+
+    def worker(config: dict[str, Any]) -> None:
+        from trainers import ray_train
+
+        hand = ray_train._hand_to_ray
+
+        def wait_for_the_kill(event: Event, position: Position) -> None:
+            hand(event, position)
+            while event.total_steps == 2 and not Path(over).exists():
+                time.sleep(0.01)
+
+        ray_train._hand_to_ray = wait_for_the_kill
+        ray_train._worker(config)
 
     def kill_a_worker() -> None:
         while not checkpoint.complete(to):
@@ -80,11 +99,14 @@ def test_two_workers_of_which_one_dies_train_as_one_process(tmp_path: Path) -> N
         for pid in descendants("RayTrainWorker")[:1]:
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
+        Path(over).touch()
 
+    # Or the few steps could be over before the kill.
+    monkeypatch.setattr(ray_train, "_worker", worker)
     killer = threading.Thread(target=kill_a_worker, daemon=True)
     killer.start()
     history = ray_train.fit(recipe(), data, to, workers=2, use_gpu=False)
-    killer.join(5)
+    killer.join(60)
     assert len(killed) == 1
     assert [int(r["step"]) for r in history.steps] == list(range(1, STEPS + 1))
     alone = session.run(recipe(), data, str(tmp_path / "alone"), session.pick_device())

@@ -1,5 +1,6 @@
 """Builds that are killed at any moment, over and over in one place, leave nothing that the next one cannot mend."""
 
+import itertools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -51,22 +52,22 @@ def test_killed_builds_are_mended_by_the_next(
     rng, killed, seen = np.random.default_rng(0), 0, [state(url)]
     with nursery() as builds:
         reach = 2.0 * min(timed(builds, f"{url}-{n}", words(60)) for n in range(3))
-        for turn in range(ROUNDS):
+        for turn in itertools.count():
+            if turn >= ROUNDS and killed > ROUNDS / 3:
+                break
             pids = [builds.start(url, words(turn // 3)) for _ in range(1 + turn % 2)]
             time.sleep(float(rng.uniform(0.0, reach)))
             for pid in pids:
                 builds.kill(pid)
             ended = [builds.wait(pid) != -9 for pid in pids]
             killed += ended.count(False)
-            reach *= (
-                0.8 if all(ended) else 1.1
-            )  # half of the kills shall come in time on any machine
+            # Half of the kills shall come in time on any machine; where too few did there are more rounds.
+            reach *= 0.8 if all(ended) else 1.1
             seen.append(state(url))
-        last = words((ROUNDS - 1) // 3)
+        last = words((turn - 1) // 3)
         pid = builds.start(url, last)
         assert builds.wait(pid) == 0
-    record_property("rounds, killed, commits", (ROUNDS, killed, len(manifest.commit_numbers(url))))
-    assert killed > ROUNDS / 3
+    record_property("rounds, killed, commits", (turn, killed, len(manifest.commit_numbers(url))))
     complete = [entry for entry in seen if entry]
     assert complete == sorted(complete, key=lambda entry: entry[0])
     wanted = run(recipes.load("coco_lower", last), f"memory://{url}").dataset

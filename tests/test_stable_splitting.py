@@ -25,7 +25,7 @@ def changed_share(before: dict[ShardKey, str], after: dict[ShardKey, str]) -> tu
 
 
 @example(subjects=255, more=4, per_shard=9)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(subjects=st.integers(100, 400), more=st.integers(1, 4), per_shard=st.integers(2, 12))
 def test_subjects_that_join_touch_the_last_shard_of_their_split_only(
     subjects: int, more: int, per_shard: int
@@ -144,7 +144,7 @@ def test_pictures_that_leave_touch_their_shards_only(before: dict[ShardKey, str]
         assert made <= 0.01 * len(before) + 3
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(number=st.integers(0, 580_000))
 def test_one_picture_changes_the_blocks_beside_it_only(number: int) -> None:
     """One that ranks lowest may unmake a border on either side of it: three blocks become two."""
@@ -164,7 +164,7 @@ def test_pictures_all_over_the_numbers_touch_as_many_shards_as_they_fall_into() 
     assert len(members(IDS) - members(sorted({*IDS, *more}))) <= 2 * len(more)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     sizes=st.lists(st.integers(1, 9), max_size=120), full=st.integers(1, 40), seed=st.integers(0)
 )
@@ -180,7 +180,7 @@ def test_cuts_divide_no_group_and_fill_no_shard_beyond_one_group(
         assert sum(held) <= full or len(held) == 1 or sum(held[:-1]) < max(1, full // 2)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(place=st.integers(0, 400), seed=st.integers(0, 1000), count=st.integers(1, 12))
 def test_groups_that_join_in_one_place_change_the_blocks_beside_it_only(
     place: int, seed: int, count: int

@@ -140,7 +140,7 @@ def test_a_disk_that_refuses_is_one_paragraph_and_nothing_is_visible(tmp_path: P
         f"Store({str(tmp_path)!r}).write_shard(t.KEY, big, lambda size, digests: {{}})"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-B", "-c", program],  # or bytecode would be cut short and kept
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[1],

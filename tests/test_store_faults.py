@@ -183,7 +183,19 @@ def test_a_full_disk_ends_the_build_and_the_next_one_goes_on(limit: int, tmp_pat
     folder = tmp_path / "coco-3"
     words = [f"images={folder}", f"annotations={folder}/persons.json", "image_px=64"]
     words = [w for word in [*words, "shard_samples=8"] for w in ("--set", word)]
-    order = ["-m", "pipeline", "build", "coco_lower", "--to", url, "--engine", "local", *words]
+    # -B, or bytecode would be cut short and kept.
+    order = [
+        "-B",
+        "-m",
+        "pipeline",
+        "build",
+        "coco_lower",
+        "--to",
+        url,
+        "--engine",
+        "local",
+        *words,
+    ]
     done = subprocess.run(
         [sys.executable, *order],
         capture_output=True,

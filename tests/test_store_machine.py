@@ -200,6 +200,7 @@ class StoreMachine(RuleBasedStateMachine):
 IDS: list[str] = []
 
 
+@pytest.mark.timeout(3600)  # minutes of work, so a quarter of an hour on a busy machine
 def test_any_history_ends_as_the_dictionary_says(monkeypatch: pytest.MonkeyPatch) -> None:
     quicken(monkeypatch)
     for number in range(len(RECIPES)):

@@ -43,6 +43,12 @@ def shown(
     return [batch for _, batch in batches]
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lets no reader be asked a second time for the machine being busy: each read is counted."""
+    monkeypatch.setattr(shelf, "_HEDGE_LEAST_SECONDS", 1000.0)
+
+
 def ids(batch: Batch) -> list[int]:
     return [int(i) for i in batch.arrays["sample_id"]]
 
@@ -118,7 +124,7 @@ def test_other_data_another_seed_or_round_give_another_order() -> None:
     assert rows(one_source(lanes=1, window=0)) == list(range(sum(ROWS)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.lists(st.integers(1, 40), min_size=1, max_size=12),
     lanes=st.integers(1, 30),
@@ -139,7 +145,7 @@ def test_any_place_is_reached_without_those_before_it(
         assert sorted(whole[number * source.rows :][: source.rows]) == list(range(source.rows))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=st.lists(st.integers(1, 40), min_size=1, max_size=12),
     batch=st.integers(1, 50),
@@ -183,7 +189,7 @@ def test_each_lane_has_the_same_positions_of_every_batch(lanes: int, batch: int)
         assert max(shared, default=0) <= (0 if lanes % world == 0 else 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     sizes=st.lists(st.integers(1, 300), min_size=1, max_size=4),
     weights=st.lists(st.floats(0.01, 10), min_size=4, max_size=4),
@@ -303,6 +309,7 @@ def test_what_is_no_position_is_refused(text: str) -> None:
         Position.from_json(text)
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_rank_reads_only_its_lanes_shards() -> None:
     data = corpus([10] * 24, px=16)
     s = stream(data, batch=24, lanes=24, window=10)
@@ -312,6 +319,7 @@ def test_a_rank_reads_only_its_lanes_shards() -> None:
     assert len(reader.reads) == len(set(reader.reads)) == 6
 
 
+@pytest.mark.usefixtures("patient")
 def test_ranks_together_read_little_more_than_the_dataset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -435,6 +443,7 @@ def test_a_stream_that_failed_can_be_tried_again() -> None:
     assert len(shown(s, epoch=0)) == s.steps
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("rows", [[6] * 90, [6, 6, 6, 1] * 30])
 def test_memory_is_bounded_as_stated(rows: list[int]) -> None:
     """Also by a few small shards, of which a window touches many."""

@@ -162,7 +162,7 @@ def test_the_slow_proxy_passes_every_byte_of_many_requests_on_one_connection() -
     thread.start()
     try:
         with slow_proxy(f"http://127.0.0.1:{server.server_address[1]}", 0.001) as url:
-            connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
+            connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=120)
             for number in range(5):
                 connection.request("GET", f"/{number}")
                 assert connection.getresponse().read() == f"/{number}".encode() * 20_000

@@ -17,7 +17,9 @@ from trainers.corpus import open_corpus
 from trainers.data import SampleStream
 from trainers.position import Position
 
-KILLS = 100
+KILLS, BATCHES = 100, 600
+_SHOWN, _MORE = 3, 2
+"""Batches that a killed reader is let show before its kill is ordered, at most, and after that."""
 
 
 def stream(url: str) -> SampleStream:
@@ -29,15 +31,17 @@ def stream(url: str) -> SampleStream:
     )
 
 
-def read_on(url: str, position: str, out: int) -> None:
-    """Writes each batch's sample ids and the position after it as one line, slowly enough to be killed."""
+def read_on(url: str, position: str, out: int, most: int) -> None:
+    """Writes each batch's sample ids and the position after it as one line; after `most` waits to be killed."""
     s = stream(url)
     epoch, step = s.resume(Position.from_json(position)) if position else (0, 0)
     for _, batch in s.batches(epoch, lambda b: b, first_step=step):
         step += 1
         line = {"ids": batch.arrays["sample_id"].tolist(), "at": s.position(epoch, step).to_json()}
         os.write(out, json.dumps(line).encode() + b"\n")
-        time.sleep(0.002)
+        most -= 1
+        while most == 0:
+            signal.pause()
     os.write(out, b"end\n")
 
 
@@ -46,16 +50,20 @@ def survive(url: str) -> None:
     rng, position, shown, kills = random.Random(0), "", list[list[int]](), 0
     while True:
         end, out = os.pipe()
+        first = max(0, rng.randint(-_SHOWN, _SHOWN))
         if not (pid := os.fork()):
-            read_on(url, position, out)
+            read_on(url, position, out, first + _MORE if kills < KILLS else -1)
             os._exit(0)
         os.close(out)
-        if kills < KILLS:
-            time.sleep(rng.uniform(0.0, 0.06))
-            os.kill(pid, signal.SIGKILL)
-            kills += 1
         with os.fdopen(end) as lines:
-            found = lines.read().splitlines()
+            found = list[str]()
+            if kills < KILLS:
+                # Many die among their batches, however fast or slow the machine is, the others as they open.
+                found += [lines.readline() for _ in range(first)]
+                time.sleep(rng.uniform(0.0, 0.005 if first else 0.06))
+                os.kill(pid, signal.SIGKILL)
+                kills += 1
+            found += lines.read().splitlines()
         _, status = os.waitpid(pid, 0)
         for line in found:
             if line != "end":
@@ -68,7 +76,8 @@ def survive(url: str) -> None:
 
 def test_a_hundred_killed_readers_show_each_batch_once(tmp_path: Path) -> None:
     url = str(tmp_path / "set")
-    tiny_crops.publish(url, {"train": [40] * 60})
+    assert KILLS * (_SHOWN + _MORE) < BATCHES
+    tiny_crops.publish(url, {"train": [40] * (BATCHES // 10)})
     program = f"import sys; sys.path[:0] = ['.', 'tests']; import test_stream_kill as t; t.survive({url!r})"
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -80,4 +89,5 @@ def test_a_hundred_killed_readers_show_each_batch_once(tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     whole = [b.arrays["sample_id"].tolist() for _, b in stream(url).batches(0, lambda b: b)]
     assert found["shown"] == whole
+    assert len(whole) == BATCHES
     assert found["kills"] == KILLS

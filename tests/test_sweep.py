@@ -359,7 +359,7 @@ def test_a_build_that_begins_while_shards_are_deleted_waits_and_makes_them_again
 
     seen.before = begin_a_build
     collect(seen.url)
-    builder.join(30)
+    builder.join(120)
     assert began.is_set()
     assert listed == [set()]
 

@@ -67,7 +67,7 @@ class Wrapped:
 
     def wait_for_call(self, name: str, ending: str) -> None:
         """Waits until an object whose path ends so was called for."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not any(call == name and path.endswith(ending) for call, path in list(self.calls)):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{name} of …{ending} was never called")
@@ -75,7 +75,7 @@ class Wrapped:
 
     def wait_for(self, name: str, count: int) -> None:
         """Waits until a call was made so often."""
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while sum(call == name for call, _ in self.calls) < count:
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{name} was called fewer than {count} times")
