@@ -5,7 +5,8 @@ import hashlib
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -424,6 +425,16 @@ def test_a_failure_counts_when_no_other_reader_is_left(monkeypatch: pytest.Monke
     assert asked == [0, 0]
 
 
+def test_a_failure_does_not_outrun_a_success_that_came_first() -> None:
+    """Both attempts may have ended before either settles the request."""
+    failed, good = Future[NDArray[np.uint8]](), Future[NDArray[np.uint8]]()
+    failed.set_exception(OSError("the first reader's line is cut"))
+    good.set_result(np.zeros(3, np.uint8))
+    request = shelf.Request(attempts=[failed, good])
+    shelf.Shelf(lambda _: np.zeros(0, np.uint8), [3], least=3, limit=0)._settle(request)
+    assert request.answer.result(0).nbytes == 3
+
+
 def test_what_is_still_being_read_counts_as_held() -> None:
     """A slow store must not let requests pile up."""
     going = threading.Event()
@@ -439,6 +450,36 @@ def test_what_is_still_being_read_counts_as_held() -> None:
     assert list(kept._held) == [8, 9, 10, 11]
     going.set()
     assert all(kept.result(n, r).nbytes == 3 for n, r in enumerate(requests, 1))
+
+
+def test_a_stream_that_is_left_reads_no_further_and_can_be_taken_up_again() -> None:
+    """Else a program that is interrupted would read all that was asked for before it ends."""
+    asked, going = list[int](), threading.Event()
+
+    def read(number: int) -> NDArray[np.uint8]:
+        asked.append(number)
+        if number:
+            going.wait(60)
+        return np.zeros(3, np.uint8)
+
+    @dataclasses.dataclass
+    class One:
+        shards: tuple[int, ...]
+        size: int = 1
+
+    def serve() -> Iterator[tuple[int, int]]:
+        shares = [One((number,)) for number in range(40)]
+        return kept.serve(shares, lambda share, _: share.shards[0], ahead=39, threads=2)
+
+    kept = shelf.Shelf(read, [1] * 40, least=40, limit=0)
+    first = serve()
+    assert next(first) == (1, 0)
+    first.close()  # type: ignore[attr-defined]
+    going.set()
+    kept._pool.submit(int).result(60)
+    assert len(asked) <= 1 + shelf.READERS
+    assert [number for _, number in serve()] == list(range(40))
+    assert len(asked) == len({*asked}) == 40
 
 
 def test_a_stream_that_failed_can_be_tried_again() -> None:
