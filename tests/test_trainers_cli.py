@@ -10,7 +10,7 @@ from schemas import files
 from schemas.errors import InputError
 from schemas.training import Pose2d
 from trainers import recipes
-from trainers.__main__ import main
+from trainers.__main__ import main, parser
 
 SMALL = ["task.input=[32,32]", "task.net=fpn", "batch=4", "epochs=2", "augment=null"]
 
@@ -134,6 +134,12 @@ def test_two_datasets_of_different_crop_sizes_train_together(tmp_path: Path) -> 
     tiny_crops.publish(str(tmp_path / "b"), {"train": (4,)}, px=48)
     both = f"{tmp_path / 'a'},{tmp_path / 'b'}"
     assert main(words(data=both, to=tmp_path / "run", overrides=("max_steps=2",))) == 0
+
+
+def test_datasets_named_one_by_one_are_all_taken() -> None:
+    """Of two options the last one alone would count."""
+    given = ["fit", "r", "--to", "x", "--data", "a,b", "--data", "c"]
+    assert parser().parse_args(given).data == ["a", "b", "c"]
 
 
 @pytest.mark.s3
