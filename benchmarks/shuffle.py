@@ -9,9 +9,9 @@ permutation of as many samples, both by histograms of the same bins. Displacemen
 triangular distribution. Taken for several widths of the bins, down to one batch, and the lowest said.
 
 `together`: how often two neighbouring frames of a clip lie in the same batch, beside a permutation's (B - 1) / (N - 1).
-Neighbours lie in one window of one lane unless an edge divides them, and a lane gives a batch at most ceil(B / C)
-samples of a window in random order: of its w - 1 pairs of neighbours, ceil(B / C) - 1 meet at most, on average.
-`bound` is that average over the pairs of a lane's span, and four standard deviations of what is counted.
+Neighbours lie in one window of one track unless an edge divides them, and a track gives a batch at most ceil(B / T)
+samples of a window in random order: of its w - 1 pairs of neighbours, ceil(B / T) - 1 meet at most, on average.
+`bound` is that average over the pairs of a track's span, and four standard deviations of what is counted.
 `distance` is the median distance of neighbouring frames in the epoch over a permutation's, N (1 - 1/sqrt 2). The last
 line is one JSON object.
 """
@@ -79,11 +79,11 @@ def _neighbours(samples: int, frames: int) -> NDArray[np.bool_]:
     return result
 
 
-def bound(samples: int, lanes: int, window: int) -> float:
-    """Returns what `together` may be at most, by the order's construction."""
-    span = samples // lanes
+def bound(samples: int, tracks: int, window: int) -> float:
+    """Returns what `together` may be at most, by the order's construction; `window` is that of a track."""
+    span = samples // tracks
     windows = math.ceil(span / window)
-    share = (math.ceil(BATCH / lanes) - 1) * windows / (span - windows)
+    share = (math.ceil(BATCH / tracks) - 1) * windows / (span - windows)
     return share + 4 * math.sqrt(share / samples)
 
 
@@ -102,17 +102,17 @@ def measure(samples: int, frames: int, shard: int, epochs: int) -> dict[str, Any
         meetings.append(together(places, frames, BATCH))
         apart = np.abs(np.diff(places))[_neighbours(samples, frames)]
         distances.append(float(np.median(apart)) / (samples * (1 - math.sqrt(0.5))))
-    lanes, window = source.sequence.sources[0].lanes, source.options.window
+    (one,) = source.sequence.sources
     return {
         "entropy": min(min(r.values()) for r in ratios),
         "entropy_by_bin": {w: min(r[w] for r in ratios) for w in _WIDTHS},
         "together": max(meetings),
         "chance": (BATCH - 1) / (samples - 1),
-        "bound": bound(samples, lanes, window),
+        "bound": bound(samples, one.tracks, one.track_window),
         "distance": min(distances),
         "samples": samples,
-        "lanes": lanes,
-        "window": window,
+        "tracks": one.tracks,
+        "window": one.track_window,
     }
 
 

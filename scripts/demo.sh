@@ -32,12 +32,12 @@ if [ -d "$SHARED/coco" ]; then
 fi
 
 step "2D net: six joints as heat maps"
-"$PYTHON" -m trainers fit pose2d_resnet18 --data "$data" --to "$DEMO/pose2d" --workers 2 \
+"$PYTHON" -m trainers fit pose2d_resnet18 --data "$data" --to "$DEMO/pose2d" \
     --set "task.input=[96, 64]" --set epochs=6 --set batch=32 --set optimiser.final=0.05
 "$PYTHON" -m trainers evaluate "$DEMO/pose2d" --data "$data" --split test
 
 step "D3KE: joint angles, markers and body scales"
-"$PYTHON" -m trainers fit d3ke_resnet18 --data "$DEMO/squats" --to "$DEMO/d3ke" --workers 2 \
+"$PYTHON" -m trainers fit d3ke_resnet18 --data "$DEMO/squats" --to "$DEMO/d3ke" \
     --set task.input_px=96 --set epochs=9 --set batch=32
 "$PYTHON" -m trainers evaluate "$DEMO/d3ke" --data "$DEMO/squats" --split test
 

@@ -6,20 +6,24 @@ import json
 import math
 import multiprocessing
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tiny_crops import MemoryReader, corpus
+from tiny_samples import tiny_batch, tiny_task
 from torch import distributed
 
 from schemas.errors import InputError
-from schemas.training import FitRecipe, Optimiser, Pose2d
+from schemas.training import Augment, FitRecipe, Optimiser, Pose2d
 from trainers import checkpoint, evaluate, loop, parallel, shelf
-from trainers.loop import Event, History
+from trainers.loop import Event, History, train_stream
+from trainers.metrics import Tally
 from trainers.pose2d import Pose2dTask
-from trainers.task import Batch, Prepared
+from trainers.task import Batch, Prepared, Task
 from trainers.tasks import make_task
 
 CPU = torch.device("cpu")
@@ -143,16 +147,44 @@ def test_an_infinite_loss_is_told_with_a_remedy() -> None:
         fit(None, optimiser={"rate": 1e30}, epochs=6)
 
 
-def test_a_batch_beyond_the_gpus_memory_is_told_with_a_remedy() -> None:
-    class Full(Pose2dTask):
-        def run(self, net: torch.nn.Module, prepared: Prepared) -> torch.Tensor:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+@pytest.mark.parametrize("where", ["run", "prepare"])
+def test_a_batch_beyond_the_gpus_memory_is_told_with_a_remedy(
+    where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    r = recipe()
-    assert isinstance(r.task, Pose2d)
-    train = corpus((6,), px=32)
+    r, train = recipe(), corpus((6,), px=32)
+    task = make_task(r, None)
+    # Not while the baselines are summed up, which is done on the CPU.
+    monkeypatch.setattr(evaluate, "summarise", lambda *_: Tally())
+    monkeypatch.setattr(Pose2dTask, where, full)
     with pytest.raises(InputError, match=r"batch=5: does not fit.*Lower it"):
-        loop.fit(Full(recipe=r, config=r.task), r, train, None, to=None, device=CPU)
+        loop.fit(task, r, train, None, to=None, device=CPU)
+
+
+@pytest.mark.parametrize("kind", ["pose2d", "d3ke"])
+def test_a_step_mixes_no_devices(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Meta tensors refuse those of the CPU as a GPU's do, and hold nothing that a GPU would be waited for."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: nullcontext())  # knows no meta device
+    task: Task
+    if kind == "pose2d":
+        task = make_task(recipe(), None)
+        (batch,) = (
+            b for _, b in train_stream(task, recipe(), corpus((5,))).batches(0, lambda b: b)
+        )
+    else:
+        task, batch = tiny_task(), tiny_batch(5, 64, np.random.default_rng(0))
+        augment = {"flip": 0, "blur": 0.5, "occlude": 0.5}
+        changed = task.recipe.model_copy(update={"augment": Augment.model_validate(augment)})
+        task = dataclasses.replace(task, recipe=changed)
+    device = torch.device("meta")
+    net = task.make_net().to(device)
+    prepared, weights = loop._prepare(task, device, batch)
+    output = task.run(net, prepared)
+    (task.loss(output, prepared)["loss"] * weights).sum().backward()
+    assert prepared["image"].device == weights.device == device
+    assert {p.grad.device for p in net.parameters() if p.grad is not None} == {device}
 
 
 def test_learning_rate_warms_up_and_decays() -> None:

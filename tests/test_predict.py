@@ -213,6 +213,19 @@ def test_a_focal_length_is_a_positive_number(text: str) -> None:
         predict_command.parse_length(text)
 
 
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "an empty path: is a folder"),
+        (".", r"\.: is a folder"),
+        ("nosuch://clip.mp4", "nosuch://clip.mp4: cannot be read .*nosuch"),
+    ],
+)
+def test_places_that_hold_no_video_are_refused(url: str, said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        list(video.frames(url))
+
+
 def test_results_go_to_any_store(clip: str, tmp_path: Path) -> None:
     run = _checkpoint(tmp_path / "run", {"kind": "pose2d", "input": [64, 64]}, None)
     to = f"memory://{tmp_path.name}/out"

@@ -130,6 +130,37 @@ def test_what_cannot_work_is_refused_before_ray_starts(tmp_path: Path) -> None:
         ray_train.fit(recipe(), data, "memory://run", workers=1, use_gpu=False)
 
 
+@pytest.mark.parametrize(
+    ("workers", "use_gpu", "address", "found"),
+    [
+        (None, False, None, 2),
+        (None, True, None, 1),
+        (3, False, None, 3),
+        (4, False, None, "workers=4: want a CPU each, and this machine has 3. Lower --workers."),
+        (2, True, None, "workers=2: want a GPU each, and this machine has 1. Lower.* --no-gpu."),
+        (9, True, "cluster:6379", 9),  # which may grow
+    ],
+)
+def test_more_workers_than_this_machine_can_hold_are_not_waited_for(
+    workers: int | None,
+    use_gpu: bool,
+    address: str | None,
+    found: int | str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 3.0, "GPU": 1.0})
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    if isinstance(found, str):
+        with pytest.raises(InputError, match=found):
+            ray_train._room(workers, use_gpu)
+    else:
+        assert ray_train._room(workers, use_gpu) == found
+    assert ("waits until it has grown" in caplog.text) == bool(address)
+
+
 def test_datasets_and_runs_in_the_repository_do_not_travel() -> None:
     """In the words of Ray's own packaging, as `fit --data data/x --to models/y` writes them there."""
     root = Path(ray_train.__file__).parents[1]

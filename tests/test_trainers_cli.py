@@ -8,9 +8,9 @@ import tiny_crops
 
 from schemas import files
 from schemas.errors import InputError
-from schemas.training import Pose2d
-from trainers import recipes
-from trainers.__main__ import main
+from schemas.training import FitRecipe, Pose2d
+from trainers import recipes, session
+from trainers.__main__ import main, parser
 
 SMALL = ["task.input=[32,32]", "task.net=fpn", "batch=4", "epochs=2", "augment=null"]
 
@@ -134,6 +134,34 @@ def test_two_datasets_of_different_crop_sizes_train_together(tmp_path: Path) -> 
     tiny_crops.publish(str(tmp_path / "b"), {"train": (4,)}, px=48)
     both = f"{tmp_path / 'a'},{tmp_path / 'b'}"
     assert main(words(data=both, to=tmp_path / "run", overrides=("max_steps=2",))) == 0
+
+
+def test_a_mixture_that_repeats_a_few_samples_absurdly_often_says_so(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    few, many = str(tmp_path / "few"), str(tmp_path / "many")
+    tiny_crops.publish(few, {"train": (2,)})
+    tiny_crops.publish(many, {"train": (20, 18)})
+    for mix, said in (((1.0, 1.0), False), ((1.1, 1.0), True), (None, False)):
+        caplog.clear()
+        changes = {"stream": {"mix": mix}}
+        recipe = FitRecipe.model_validate({"name": "r", "task": {"kind": "pose2d"}} | changes)
+        session.check(recipe, [few, many], str(tmp_path / "run"))
+        assert ("few@0: an epoch shows each of its 2 samples 10 times" in caplog.text) == said
+        assert ("Lower its share in stream.mix" in caplog.text) == said
+
+
+def test_a_dataset_named_twice_is_refused(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words(data=f"{data},{data}", to=tmp_path / "run")) == 2
+    assert "are one dataset. Name it once" in capsys.readouterr().err
+
+
+def test_datasets_named_one_by_one_are_all_taken() -> None:
+    """Of two options the last one alone would count."""
+    given = ["fit", "r", "--to", "x", "--data", "a,b", "--data", "c"]
+    assert parser().parse_args(given).data == ["a", "b", "c"]
 
 
 @pytest.mark.s3

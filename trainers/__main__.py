@@ -111,7 +111,7 @@ def evaluate_checkpoint(args: argparse.Namespace) -> dict[str, Any]:
         same_skeleton.require_skeleton(saved.skeleton, given, ",".join(args.data))
     corpus = open_corpus(datasets, args.split)
     baselines = task.baselines(saved.summary)
-    with tqdm(total=corpus.rows, unit="sample", desc=args.split, disable=args.json) as bar:
+    with tqdm(total=corpus.rows, unit="sample", desc=args.split, delay=1, disable=args.json) as bar:
 
         def tick(size: int) -> None:
             bar.update(size)
@@ -182,10 +182,14 @@ def parser() -> argparse.ArgumentParser:
     verbs = root.add_subparsers(dest="verb", required=True)
     fitting = verbs.add_parser("fit", help="train a recipe")
     fitting.add_argument("recipe", help="a shipped recipe's name, or a .yaml file")
-    fitting.add_argument("--data", type=_urls, required=True, help="dataset URLs, with commas")
+    _add_data(fitting)
     fitting.add_argument("--to", required=True, help="URL for checkpoints and history")
     fitting.add_argument("--set", action="append", default=[], metavar="a.b=c")
-    fitting.add_argument("--workers", type=_count, default=2, help="Ray Train workers")
+    fitting.add_argument(
+        "--workers",
+        type=_count,
+        help="Ray Train workers (default: two, or one where there is no room for two)",
+    )
     fitting.add_argument(
         "--gpu",
         action=argparse.BooleanOptionalAction,
@@ -195,7 +199,7 @@ def parser() -> argparse.ArgumentParser:
     fitting.set_defaults(run=fit)
     measuring = verbs.add_parser("evaluate", help="measure a checkpoint")
     measuring.add_argument("checkpoint", help="URL of a run or of one of its steps")
-    measuring.add_argument("--data", type=_urls, required=True, help="dataset URLs, with commas")
+    _add_data(measuring)
     measuring.add_argument("--split", choices=("train", "val", "test"), default="test")
     measuring.add_argument("--best", action="store_true", help="of a run, the step of lowest loss")
     measuring.set_defaults(run=evaluate_checkpoint)
@@ -206,6 +210,13 @@ def parser() -> argparse.ArgumentParser:
     for verb in (fitting, measuring, reading, solving):
         verb.add_argument("--json", action="store_true", help="print JSON and nothing else")
     return root
+
+
+def _add_data(verb: argparse.ArgumentParser) -> None:
+    # Extends: of two --data the last one alone would be taken, without a word.
+    verb.add_argument(
+        "--data", type=_urls, action="extend", required=True, help="dataset URLs, with commas"
+    )
 
 
 def show(result: Mapping[str, Any]) -> str:

@@ -126,9 +126,10 @@ def normalise(images: Tensor) -> Tensor:
 
 def appearance(images: Tensor, options: Augment, uniforms: Array) -> Tensor:
     """Changes colour, sharpness and what is hidden in sRGB 0…1 (n, 3, h, w)."""
-    draws = torch.as_tensor(uniforms, dtype=torch.float32, device=images.device)
+    here = torch.as_tensor(uniforms, dtype=torch.float32)
+    draws = here.to(images.device)
     images = _colour(images, options.colour, draws)
-    images = _blur(images, options.blur, draws)
+    images = _blur(images, options.blur, here)
     return _occlude(images, options.occlude, draws)
 
 
@@ -142,12 +143,13 @@ def _colour(images: Tensor, most: float, draws: Tensor) -> Tensor:
 
 
 def _blur(images: Tensor, probability: float, draws: Tensor) -> Tensor:
-    chosen = draws[:, Draw.BLUR] < probability
-    if not bool(chosen.any()):
+    """Blurs some pictures; `draws` lie on the CPU, as asking a GPU which would wait for all that it has to do."""
+    chosen = torch.nonzero(draws[:, Draw.BLUR] < probability)[:, 0]
+    if not len(chosen):
         return images
     picked = images[chosen]
     n, c, h, w = picked.shape
-    sigma = 0.3 + 1.2 * draws[chosen, Draw.BLUR_SIGMA]
+    sigma = (0.3 + 1.2 * draws[chosen, Draw.BLUR_SIGMA]).to(images.device)
     places = torch.arange(-_BLUR_RADIUS, _BLUR_RADIUS + 1, device=images.device)
     kernel = torch.exp(-0.5 * (places[None] / sigma[:, None]) ** 2)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(c, 0)

@@ -60,6 +60,17 @@ class Corpus:
         return sum(s.rows for s in self.shards)
 
     @property
+    def repeats(self) -> tuple[float, ...]:
+        """Returns how often an epoch shows each sample of each dataset."""
+        if not self.weights:
+            return (1.0,) * len(self.dataset_ids)
+        rows = [0] * len(self.weights)
+        for shard in self.shards:
+            rows[shard.dataset] += shard.rows
+        shown = self.rows / sum(self.weights)
+        return tuple(w * shown / own for w, own in zip(self.weights, rows, strict=True))
+
+    @property
     def identity(self) -> str:
         """Returns the name of this data that orders and resumed runs are tied to."""
         parts: list[object] = [self.split, *self.dataset_ids]
@@ -78,12 +89,17 @@ def open_corpus(
             every sample of all once an epoch.
 
     Raises:
-        InputError: the split is empty, or there is not one positive weight for each dataset.
+        InputError: the split is empty, a dataset is named twice, or there is not one positive weight for each.
     """
     remedy = "Build a larger dataset"
     if weights is not None and (len(weights) != len(datasets) or min(weights, default=0.0) <= 0):
         why = f"are no weights of {len(datasets)} datasets"
         raise InputError(f"stream.mix={list(weights)}", why, "Give one positive weight for each")
+    named = [dataset.dataset_id for dataset in datasets]
+    twice = [d.url for d in datasets if named.count(d.dataset_id) > 1]
+    if twice:
+        why, mend = "are one dataset", "Name it once; stream.mix shows a dataset more often"
+        raise InputError(", ".join(twice), why, mend)
     pairs = sorted(zip(datasets, weights or [1.0] * len(datasets), strict=True), key=_by_id)
     found = [_shards_of(dataset, split, i) for i, (dataset, _) in enumerate(pairs)]
     empty = [d.url for (d, _), shards in zip(pairs, found, strict=True) if not shards]

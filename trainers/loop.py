@@ -218,25 +218,27 @@ def _train(
         world=parallel.world(),
     )
     started = time.perf_counter()
-    for size, batch in batches:
-        waited = time.perf_counter() - started
-        for group in run.optimiser.param_groups:
-            group["lr"] = rate(run.recipe.optimiser, run.total, of_steps)
-        try:
+    try:
+        for size, batch in batches:
+            waited = time.perf_counter() - started
+            for group in run.optimiser.param_groups:
+                group["lr"] = rate(run.recipe.optimiser, run.total, of_steps)
             losses = _step(run, batch, size)
-        except torch.OutOfMemoryError as error:
-            raise InputError(
-                f"batch={run.recipe.batch}",
-                "does not fit into the GPU's memory",
-                "Lower it, or share it among more --workers",
-            ) from error
-        run.step, run.total = run.step + 1, run.total + 1
-        seconds = time.perf_counter() - started
-        place = {"step": float(run.total), "epoch": float(run.epoch)}
-        record = place | losses | {"seconds": seconds, "waited": waited}
-        run.history.steps.append(record)
-        yield record
-        started = time.perf_counter()
+            run.step, run.total = run.step + 1, run.total + 1
+            seconds = time.perf_counter() - started
+            place = {"step": float(run.total), "epoch": float(run.epoch)}
+            record = place | losses | {"seconds": seconds, "waited": waited}
+            run.history.steps.append(record)
+            yield record
+            started = time.perf_counter()
+    except (
+        torch.OutOfMemoryError
+    ) as error:  # of the net, or of a batch that is being prepared beside it
+        raise InputError(
+            f"batch={run.recipe.batch}",
+            "does not fit into the GPU's memory",
+            "Lower it, or share it among more --workers",
+        ) from error
 
 
 def _prepare(task: Task, device: torch.device, batch: Batch) -> tuple[Prepared, torch.Tensor]:

@@ -1,17 +1,19 @@
 """The order of samples: a pure function of (identity, seed, position), the same for any number of ranks and threads.
 
-N samples in all, B per global batch, C lanes. In each round over a source its shards are shuffled and laid end to
-end; C lanes cut this sequence into spans, so a lane reads whole shards one after the other. Every second lane runs
-backwards: two lanes then meet at the shard that serves both, and need it at the same time. Within a lane, windows of a
-bounded number of samples are shuffled, each by a generator of its own, so any place is reached without what comes
-before it; windows of different lanes end at different steps, as the shards of the next are read then. The round is
-dealt in cycles: position j of K belongs to the last lane l with lK/C <= j, and a lane's span is as long as its share.
+N samples in all, B per global batch, C lanes of two tracks each: T tracks. In each round over a source its shards are
+shuffled and laid end to end; T tracks cut this sequence into spans, so a track reads whole shards one after the other.
+Every second track runs backwards: two tracks then meet at the shard that serves both, and need it at the same time.
+Within a track, windows of a bounded number of samples are shuffled, each by a generator of its own, so any place is
+reached without what comes before it; windows of different tracks end at different steps, as the shards of the next are
+read then. The round is dealt in cycles: position j of K belongs to the last track i with iK/T <= j, and a track's span
+is as long as its share.
 
-Step t of epoch e takes places eN + tB … of the mixture, sorted by lane; rank r of W takes positions
+Step t of epoch e takes places eN + tB … of the mixture, sorted by track; rank r of W takes positions
 [rB/W, (r+1)B/W). With one source K is B: where W divides C, ranks and lanes then meet at the same positions, and no two
-ranks share a lane; else two neighbours share one. The places of a mixture are dealt to its sources in a fixed pattern
-of at most `PERIOD` places (smooth weighted round robin): shares are exact in each, within a place or two between.
-A source begins its next round where one ends; where there is one source only, rounds are epochs.
+ranks share a lane; else two neighbours share one, but one of its tracks only, so that W ranks read 1 + W / 2C times the
+data at most, besides the shards that two tracks share. The places of a mixture are dealt to its sources in a fixed
+pattern of at most `PERIOD` places (smooth weighted round robin): shares are exact in each, within a place or two
+between. A source begins its next round where one ends; where there is one source only, rounds are epochs.
 """
 
 import math
@@ -28,8 +30,11 @@ from schemas.shards import generator
 
 Rows = NDArray[np.int64]
 Last = Literal["drop", "keep", "pad"]
-VERSION = 2
+VERSION = 3
 """Raised when the same arguments give another order: positions of older runs then mean nothing."""
+TRACKS = 2
+"""Of a lane: ranks that share a lane read twice only the one track that they share. More would read less twice, and
+keep more shards open."""
 PERIOD = 10_000
 """Weights that are no whole parts of a shorter period are rounded to whole multiples of 1 / PERIOD."""
 
@@ -47,12 +52,22 @@ class Source:
     cycle: int
     """K, the places among which every lane has its share; at least one for each."""
     window: int
-    """Samples of one lane that are shuffled together; 0 keeps the stored order."""
+    """Samples of one lane that are shuffled together, each track's share by itself; 0 keeps the stored order."""
 
     @property
     def rows(self) -> int:
         """Returns the samples of one round."""
         return sum(self.shard_rows)
+
+    @cached_property
+    def tracks(self) -> int:
+        """Returns T: two for each lane, but no more than places in a cycle; the stored order is that of the lanes."""
+        return min(TRACKS * self.lanes, self.cycle) if self.window else self.lanes
+
+    @property
+    def track_window(self) -> int:
+        """Returns how many samples of a track are shuffled together."""
+        return max(1, self.window * self.lanes // self.tracks)
 
     @cached_property
     def _starts(self) -> Rows:
@@ -61,47 +76,48 @@ class Source:
 
     @cached_property
     def _edges(self) -> Rows:
-        """Returns (C + 1,): the first position of each lane in a cycle, and K."""
-        return np.arange(self.lanes + 1) * self.cycle // self.lanes
+        """Returns (T + 1,): the first position of each track in a cycle, and K."""
+        return np.arange(self.tracks + 1) * self.cycle // self.tracks
 
     @cached_property
-    def _lane_starts(self) -> Rows:
+    def _track_starts(self) -> Rows:
         whole, rest = divmod(self.rows, self.cycle)
         return np.asarray(whole * self._edges + np.minimum(self._edges, rest))
 
     def open_rows(self, steps: int) -> int:
-        """Returns how many rows the shards have at most from which all lanes take so many steps, one cycle each.
+        """Returns how many rows the shards have at most from which all tracks take so many steps, one cycle each.
 
         Until a window is shown each of its shards may be asked for.
         """
         places = steps * int(np.diff(self._edges).max())
         if self.window:
-            places = (1 + -(-places // self.window)) * self.window
-        return min(self.rows, self.lanes * (places + 2 * max(self.shard_rows)))
+            places = (1 + -(-places // self.track_window)) * self.track_window
+        return min(self.rows, self.tracks * (places + 2 * max(self.shard_rows)))
 
     def take(self, first: int, count: int) -> tuple[Rows, Rows]:
-        """Returns row numbers (count,) and lanes (count,) of the places first … first + count - 1 of all rounds."""
+        """Returns row numbers (count,) and tracks (count,) of the places first … first + count - 1 of all rounds."""
         places = np.arange(first, first + count)
         rounds, places = np.divmod(places, self.rows)
         cycles, positions = np.divmod(places, self.cycle)
-        lanes = np.searchsorted(self._edges, positions, side="right") - 1
-        inside = cycles * np.diff(self._edges)[lanes] + positions - self._edges[lanes]
+        tracks = np.searchsorted(self._edges, positions, side="right") - 1
+        inside = cycles * np.diff(self._edges)[tracks] + positions - self._edges[tracks]
         rows = np.empty(count, np.int64)
-        windows = self._windows_of(lanes, inside)
+        windows = self._windows_of(tracks, inside)
         for number in np.unique(rounds):
             now = rounds == number
             laid = np.empty(count, np.int64)
-            for lane, window in {*zip(lanes[now].tolist(), windows[now].tolist(), strict=True)}:
-                here = now & (lanes == lane) & (windows == window)
-                first, shuffled = self._window(int(number), lane, window)
+            for track, window in {*zip(tracks[now].tolist(), windows[now].tolist(), strict=True)}:
+                here = now & (tracks == track) & (windows == window)
+                first, shuffled = self._window(int(number), track, window)
                 laid[here] = shuffled[inside[here] - first]
             rows[now] = self._rows_of(int(number), laid[now])
-        return rows, lanes
+        return rows, tracks
 
-    def _windows_of(self, lanes: Rows, inside: Rows) -> Rows:
+    def _windows_of(self, tracks: Rows, inside: Rows) -> Rows:
         if not self.window:
             return np.zeros_like(inside)
-        return np.asarray((inside + lanes * self.window // self.lanes) // self.window)
+        early = tracks * self.track_window // self.tracks
+        return np.asarray((inside + early) // self.track_window)
 
     def _rows_of(self, number: int, laid: Rows) -> Rows:
         order, ends = self._shards(number)
@@ -125,19 +141,20 @@ class Source:
 
     @cached_property
     def _window(self) -> Callable[[int, int, int], tuple[int, Rows]]:
-        """Returns a window's first place in its lane, and the laid-out places that it shows, in their order."""
+        """Returns a window's first place in its track, and the laid-out places that it shows, in their order."""
 
-        @lru_cache(maxsize=4 * self.lanes)
-        def window(number: int, lane: int, which: int) -> tuple[int, Rows]:
-            start, end = self._lane_starts[lane : lane + 2].tolist()
+        @lru_cache(maxsize=4 * self.tracks)
+        def window(number: int, track: int, which: int) -> tuple[int, Rows]:
+            start, end = self._track_starts[track : track + 2].tolist()
             if not self.window:
                 return 0, np.arange(start, end)
-            early = lane * self.window // self.lanes
-            first = max(0, which * self.window - early)
-            stop = min(end - start, (which + 1) * self.window - early)
-            rng = generator(self.seed, "window", self.identity, number, lane, which)
+            size = self.track_window
+            early = track * size // self.tracks
+            first = max(0, which * size - early)
+            stop = min(end - start, (which + 1) * size - early)
+            rng = generator(self.seed, "window", self.identity, number, track, which)
             inside = first + rng.permutation(stop - first)
-            return first, np.asarray(end - 1 - inside if lane % 2 else start + inside)
+            return first, np.asarray(end - 1 - inside if track % 2 else start + inside)
 
         return window
 
@@ -198,7 +215,7 @@ class Order:
         return dealt
 
     def batch_rows(self, epoch: int, step: int) -> Rows:
-        """Returns the row numbers of a global batch, sorted by lane; rows count through the sources in order.
+        """Returns the row numbers of a global batch, sorted by track; rows count through the sources in order.
 
         Raises:
             ValueError: the epoch has no such step.
@@ -207,13 +224,13 @@ class Order:
             raise ValueError(f"step {step} of epoch {epoch}, which has {self.steps} steps")
         first = epoch * self.rows + step * self.batch
         before, after = self.counts(first), self.counts(first + self.size(step))
-        rows, lanes, start = [], [], 0
+        rows, tracks, start = [], [], 0
         for source, a, b in zip(self.sources, before, after, strict=True):
-            taken, lane = source.take(int(a), int(b - a))
+            taken, track = source.take(int(a), int(b - a))
             rows.append(start + taken)
-            lanes.append((lane + 0.5) / source.lanes)
+            tracks.append((track + 0.5) / source.tracks)
             start += source.rows
-        order = np.argsort(np.concatenate(lanes), kind="stable")
+        order = np.argsort(np.concatenate(tracks), kind="stable")
         result: Rows = np.concatenate(rows)[order]
         return result
 

@@ -50,5 +50,5 @@ class Position:
             raise InputError(
                 f"step {self.step} of epoch {self.epoch}",
                 f"is a place in another order of samples ({changes})",
-                "Stream what the run was begun with, or begin it anew",
+                "Go on with what the run was begun with (`version` is the release's), or begin it anew",
             )

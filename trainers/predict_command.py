@@ -66,7 +66,8 @@ def run(args: argparse.Namespace, writers: Writers) -> dict[str, Any]:
     saved = checkpoint.load(args.checkpoint)
     task, net = checkpoint.restore(saved, device)
     K = predict.read_intrinsics(args.camera) if args.camera else None
-    with tqdm(desc="frames", unit="frame", disable=args.json) as bar:
+    # Delayed: a refusal is then the only thing on the screen.
+    with tqdm(desc="frames", unit="frame", delay=1, disable=args.json) as bar:
         track = predict.watch(
             task,
             net,

@@ -27,10 +27,11 @@ from trainers import parallel, session
 from trainers.loop import Event, History, read_history
 from trainers.position import Position
 
+log = logging.getLogger(__name__)
 _ROOT = Path(__file__).parents[1]
 _NOT_SHIPPED = ["/*", "!.", "!/schemas", "!/trainers"]
 """Everything but the two rooms, in .gitignore's language: datasets and runs that lie here must not travel."""
-_FAILURES, _KEEP = 2, 2
+_FAILURES, _KEEP, _WORKERS = 2, 2, 2
 STREAM_JSON = "stream.json"
 """The stream's position in a checkpoint of Ray's, as `Position.from_json` reads it."""
 _POLL_SECONDS = 0.5
@@ -41,14 +42,23 @@ def fit(
     data: Sequence[str],
     to: str,
     *,
-    workers: int,
+    workers: int | None,
     use_gpu: bool,
     report: Callable[[Event], None] | None = None,
 ) -> History:
     """Trains on Ray workers and returns what `session.run` would have; `report` hears of some steps.
 
+    Args:
+        recipe: what is trained.
+        data: dataset URLs.
+        to: URL of the run.
+        workers: how many; None is two, or one where there is no room for two.
+        use_gpu: a GPU for each, else a CPU.
+        report: told now and then.
+
     Raises:
-        InputError: what `session.run` refuses, or a URL that only this process can see.
+        InputError: what `session.run` refuses, a URL that only this process can see, or more workers than this
+            machine has room for.
     """
     local = [url for url in (*data, to) if url.startswith("memory://")]
     if local:
@@ -57,6 +67,7 @@ def fit(
         )
     session.check(recipe, data, to)
     _connect()
+    count = _room(workers, use_gpu)
     board = ray.remote(num_cpus=0)(Board).remote()
     fs, path = fsspec.core.url_to_fs(f"{to.rstrip('/')}/ray")
     trainer = ray.train.torch.TorchTrainer(
@@ -67,7 +78,7 @@ def fit(
             "to": files.absolute(to),
             "board": board,
         },
-        scaling_config=ray.train.ScalingConfig(num_workers=workers, use_gpu=use_gpu),
+        scaling_config=ray.train.ScalingConfig(num_workers=count, use_gpu=use_gpu),
         run_config=ray.train.RunConfig(
             name=recipe.name,
             storage_path=path,
@@ -166,6 +177,27 @@ def _connect() -> None:
         logging_level=logging.ERROR,
         runtime_env=environment,
     )
+
+
+def _room(workers: int | None, use_gpu: bool) -> int:
+    """Returns how many workers to start; Ray itself would wait for room without a word, on one machine for ever."""
+    kind = "GPU" if use_gpu else "CPU"
+    held = ray.cluster_resources()  # type: ignore[no-untyped-call]
+    room = int(held.get(kind, 0))
+    if workers is None:
+        return max(1, min(_WORKERS, room))
+    if workers > room and "RAY_ADDRESS" in os.environ:
+        log.warning(
+            "%d workers want a %s each; the cluster has %d, and training waits until it has grown",
+            *(workers, kind, room),
+        )
+    elif workers > room:
+        raise InputError(
+            f"workers={workers}",
+            f"want a {kind} each, and this machine has {room}",
+            "Lower --workers" + (", or train on CPUs with --no-gpu" if use_gpu else ""),
+        )
+    return workers
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -79,6 +79,7 @@ class Shelf(Generic[L]):
         self._spare = ThreadPoolExecutor(READERS, thread_name_prefix="spare")
         self._took: deque[float] = deque(maxlen=_REMEMBERED)
         self._row_bytes = 0.0
+        self._serving = 0
         self._lock = threading.Lock()
 
     def get(self, number: int) -> Request[L]:
@@ -130,18 +131,20 @@ class Shelf(Generic[L]):
                 return
             attempt = pool.submit(self._read, number)
             request.attempts.append(attempt)
-        attempt.add_done_callback(lambda _: self._settle(request, attempt))
+        attempt.add_done_callback(lambda _: self._settle(request))
 
-    def _settle(self, request: Request[L], attempt: Future[L]) -> None:
+    def _settle(self, request: Request[L]) -> None:
         """Answers a request with the first success; a failure counts when nothing else is under way."""
         with self._lock:
             if request.answer.done():
                 return
-            failure = attempt.exception()
-            if failure is None:
-                request.answer.set_result(attempt.result())
-            elif all(a.done() for a in request.attempts):
-                request.answer.set_exception(failure)
+            ended = [(a, _failure(a)) for a in request.attempts if a.done()]
+            # Of all that ended: the success of another may be known before its own turn to settle comes.
+            succeeded = [attempt for attempt, failure in ended if failure is None]
+            if succeeded:
+                request.answer.set_result(succeeded[0].result())
+            elif len(ended) == len(request.attempts):
+                request.answer.set_exception(ended[0][1])
         for other in request.attempts:
             other.cancel()  # which still waits for a free thread
 
@@ -177,6 +180,7 @@ class Shelf(Generic[L]):
         failed = [n for n, r in self._held.items() if r.answer.done() and r.answer.exception()]
         for number in failed:
             del self._held[number]
+        self._serving += 1
         pool = ThreadPoolExecutor(threads, thread_name_prefix="decode")
         planned: deque[S] = deque()
         flying: deque[tuple[int, Future[T]]] = deque()
@@ -204,6 +208,20 @@ class Shelf(Generic[L]):
                 yield _landed(flying.popleft())
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
+            self._serving -= 1
+            if not self._serving:
+                self._forget_unanswered()
+
+    def _forget_unanswered(self) -> None:
+        """Takes back what nobody waits for any more: else a program that stops early reads it all before it ends."""
+        for number, request in list(self._held.items()):
+            taken_back = [attempt.cancel() for attempt in request.attempts]
+            if all(taken_back):  # else one is being read, or was
+                del self._held[number]
+
+
+def _failure(attempt: Future[Any]) -> BaseException | None:
+    return CancelledError() if attempt.cancelled() else attempt.exception()
 
 
 def _landed(flight: tuple[int, Future[T]]) -> tuple[int, T]:

@@ -25,11 +25,19 @@ def _opened(url: str) -> Iterator[Any]:
             if not container.streams.video:
                 raise InputError(url, "holds no video stream", "Name an MP4, MOV, AVI or MKV file")
             yield container
+    except InputError:
+        raise
+    except IsADirectoryError as error:
+        raise InputError(url or "an empty path", "is a folder", "Name a video in it") from error
     except FileNotFoundError as error:
         raise InputError(url, "no such file", "Check the path or URL") from error
     except av.FFmpegError as error:
         raise InputError(
             url, f"is no readable video ({error})", "Name an MP4, MOV, AVI or MKV file"
+        ) from error
+    except (OSError, ImportError, ValueError) as error:
+        raise InputError(
+            url, f"cannot be read ({error})", "Check the URL and the credentials"
         ) from error
 
 
