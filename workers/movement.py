@@ -134,9 +134,9 @@ class Movement(ABC):
     def timing(self) -> tuple[Array, Array]:
         """Returns times (t,) and v (t,)."""
 
-    def settle(self, wanted: dict[str, float]) -> dict[str, float]:
-        """Returns the aims, after choosing what was left open for their sake; nothing here."""
-        return wanted
+    def settle(self, wanted: dict[str, float]) -> tuple[dict[str, float], Array]:
+        """Returns the aims and the deepest pose (c,), after choosing what is open for their sake; nothing here."""
+        return wanted, self.planter.solve(self.goal(np.array([self.deepest]), wanted))[0]
 
     def collapse(self, v: Array) -> Array:
         """Returns the share (n, s) of the frontal fault that each knee shows."""
@@ -154,10 +154,9 @@ class Movement(ABC):
         The deepest point comes first: what limits leave of the aims is then aimed at all along, so that nothing
         gives way in the middle.
         """
-        wanted = self.settle(self.aims())
-        deep = self.planter.solve(self.goal(np.array([self.deepest]), wanted))
-        found = self.measure(deep[0])
-        if self.stiff and self.planter.ankles_left(deep[0]) < AT_LIMIT:
+        wanted, deep = self.settle(self.aims())
+        found = self.measure(deep)
+        if self.stiff and self.planter.ankles_left(deep) < AT_LIMIT:
             self.per_phase = PER_PHASE_AT_LIMIT
         aims = {n: found[n] if abs(found[n] - a) > LEANING else a for n, a in wanted.items()}
         v = self.nodes[:-1] if self.closed else self.nodes

@@ -92,10 +92,9 @@ class Bend(Movement):
         """Returns where the centre of mass is wanted, from ankle (0) to ball (1)."""
         return over_forefoot(self.manner["balance"], self.pitch(u).min(axis=1))
 
-    def settle(self, wanted: dict[str, float]) -> dict[str, float]:
+    def settle(self, wanted: dict[str, float]) -> tuple[dict[str, float], Array]:
         """Moves the centre of mass over the feet where the trunk's lean then is nearer to what is wanted."""
-        self.balanced(wanted)
-        return wanted
+        return wanted, self.balanced(wanted)
 
     def balanced(self, wanted: dict[str, float]) -> Array:
         """Chooses where over the feet the centre of mass is at the deepest point, and returns the pose (c,) there."""
@@ -201,21 +200,22 @@ class Squat(Bend):
         lift = np.radians(self.asked["heel_lift"] + self.raised)
         return np.asarray(lift * np.stack([u, u], 1) ** 2)
 
-    def settle(self, wanted: dict[str, float]) -> dict[str, float]:
+    def settle(self, wanted: dict[str, float]) -> tuple[dict[str, float], Array]:
         """Lets heels or depth give as little as it takes to get near the depth and the lean."""
         tried = []
         room = max(0.0, HIGHEST_DEG - self.asked["heel_lift"])
         steps = dict.fromkeys((min(r, room), less) for r, less in GIVES[self.style["gives"]])
         for raised, less in steps:
             self.raised, aims = raised, wanted | {"depth": wanted["depth"] - less}
-            found = self.measure(self.balanced(aims))
+            pose = self.balanced(aims)
+            found = self.measure(pose)
             missed = sum(abs(found[name] - value) for name, value in aims.items())
             cost = max(missed, MISSED_DEG) + PRICE * (raised + less)
-            tried.append((cost, raised, self.shift, aims))
+            tried.append((cost, raised, self.shift, aims, pose))
             if missed <= MISSED_DEG:
                 break
-        _, self.raised, self.shift, aims = min(tried, key=lambda t: t[0])
-        return aims
+        _, self.raised, self.shift, aims, pose = min(tried, key=lambda t: t[0])
+        return aims, pose
 
     def lumbar(self, v: Array, lean: Array) -> Array:
         """Returns the lumbar share of the lean, and the butt wink in the lowest third."""
