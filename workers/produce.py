@@ -30,7 +30,7 @@ from workers.forward import forward
 log = logging.getLogger(__name__)
 STAGES = {
     "pose": 7,
-    "body": 3,
+    "body": 4,
     "wardrobe": 4,
     "scene": 5,
     "render": 5,
