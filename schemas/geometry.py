@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Number = TypeVar("Number", bound=np.floating)
+_NEAREST_M = 1e-6
+"""What lies nearer than this is not before the camera."""
 
 
 def transform_points(T_dst_from_src: Array, points_src: Array) -> Array:
@@ -48,10 +50,30 @@ def look_at(eye: Array, target: Array, roll: float) -> Array:
 def project(K: Array, points_cam: Array) -> Array:
     """Projects camera-frame points (…, n, 3) to pixels (…, n, 2); points behind the camera give NaN."""
     depth = points_cam[..., 2:]
-    safe = np.where(depth > 1e-6, depth, np.nan)
+    safe = np.where(depth > _NEAREST_M, depth, np.nan)
     homogeneous = points_cam / safe @ np.swapaxes(K, -1, -2)
     result: Array = homogeneous[..., :2]
     return result
+
+
+def projected_bounds(
+    K: Array, T_cam_from_src: Array, points_src: NDArray[np.floating]
+) -> tuple[Array, Array, float]:
+    """Returns the least and greatest pixels (2,), (2,) of points (n, 3) before a camera, and the least depth of all.
+
+    What `project` gives, for a K without skew, in the points' own precision and more than twice as fast; infinite where
+    no point lies before the camera.
+    """
+    T = T_cam_from_src.astype(points_src.dtype)
+    # One coordinate after the other: numpy is slow along short rows.
+    x, y, z = T[:3, :3] @ points_src.T + T[:3, 3:]
+    nearest, seen = float(z.min()), z > _NEAREST_M
+    if not seen.all():
+        x, y, z = x[seen], y[seen], z[seen]
+    slopes = np.stack([x / z, y / z])
+    edges = slopes.min(axis=1, initial=np.inf), slopes.max(axis=1, initial=-np.inf)
+    low, high = (K.diagonal()[:2] * edge + K[:2, 2] for edge in edges)
+    return low, high, nearest
 
 
 def apply_affine(A_dst_from_src: Array, points: Array) -> Array:

@@ -40,6 +40,7 @@ class ProceduralLot(Lot):
 class TwoFeetLot(ProceduralLot):
     """A movement on two planted feet."""
 
+    FAULTS: ClassVar[tuple[str, ...]] = ("valgus", "hip_shift", "asymmetry")
     stance: PositiveRange = (0.8, 1.6)
     """Distance of the ankles over the distance of the hip centres."""
     valgus: Range = (-12.0, 12.0)
@@ -50,10 +51,17 @@ class TwoFeetLot(ProceduralLot):
     """How much more the right knee bends than the left."""
 
 
-class SquatLot(TwoFeetLot):
+class AnklesLot(ProceduralLot):
+    """A movement that stiff ankles change: who is stiffer lifts the heels, stops higher or leans more."""
+
+    dorsiflexion: Range = (25.0, 45.0)
+    """The most that a subject's ankles bend."""
+
+
+class SquatLot(TwoFeetLot, AnklesLot):
     """Squats, to full depth."""
 
-    FAULTS: ClassVar = ("valgus", "hip_shift", "asymmetry", "heel_lift", "butt_wink")
+    FAULTS: ClassVar = (*TwoFeetLot.FAULTS, "heel_lift", "butt_wink")
     movement: Literal["squat"] = "squat"
     depth: Range = (50.0, 135.0)
     """Knee flexion at the bottom."""
@@ -63,14 +71,12 @@ class SquatLot(TwoFeetLot):
     """Pitch of the feet about the toes at the bottom."""
     butt_wink: Range = (0.0, 25.0)
     """Backward tilt of the pelvis under the trunk in the lowest third."""
-    dorsiflexion: Range = (25.0, 45.0)
-    """The most that a subject's ankles bend; who is stiffer lifts the heels, stops higher or leans more."""
 
 
 class HingeLot(TwoFeetLot):
     """Hip hinges: the trunk goes forward, the knees hardly bend."""
 
-    FAULTS: ClassVar = ("valgus", "hip_shift", "asymmetry", "rounding")
+    FAULTS: ClassVar = (*TwoFeetLot.FAULTS, "rounding")
     movement: Literal["hinge"] = "hinge"
     depth: Range = (8.0, 35.0)
     """Knee flexion at the bottom."""
@@ -86,7 +92,6 @@ class HingeLot(TwoFeetLot):
 class CalfRaiseLot(TwoFeetLot):
     """Heels up on both forefeet, knees all but straight."""
 
-    FAULTS: ClassVar = ("valgus", "hip_shift", "asymmetry")
     movement: Literal["calf_raise"] = "calf_raise"
     rise: Range = (10.0, 35.0)
     """Pitch of the feet at the top."""
@@ -104,7 +109,6 @@ class CalfRaiseLot(TwoFeetLot):
 class SitToStandLot(TwoFeetLot):
     """From a chair to standing and back."""
 
-    FAULTS: ClassVar = ("valgus", "hip_shift", "asymmetry")
     movement: Literal["sit_to_stand"] = "sit_to_stand"
     seat: PositiveRange = (0.85, 1.2)
     """Height of the seat over that of the knees."""
@@ -134,8 +138,8 @@ class LungeLot(ProceduralLot):
     tempo: PositiveRange = (2.4, 5.0)
 
 
-class SingleLegSquatLot(ProceduralLot):
-    """Squats on one leg, either one, the other foot in the air."""
+class SingleLegSquatLot(AnklesLot):
+    """Squats on one leg, either one, the other foot in the air; stiff ankles cost depth or lean."""
 
     FAULTS: ClassVar = ("valgus", "pelvic_drop", "side_lean", "heel_lift")
     movement: Literal["single_leg_squat"] = "single_leg_squat"
@@ -148,8 +152,6 @@ class SingleLegSquatLot(ProceduralLot):
     side_lean: Range = (-4.0, 12.0)
     """Of the trunk over the standing leg."""
     heel_lift: Range = (0.0, 8.0)
-    dorsiflexion: Range = (25.0, 45.0)
-    """The most that a subject's ankles bend; who is stiffer leans more or goes less deep."""
     tempo: PositiveRange = (2.0, 4.5)
 
 

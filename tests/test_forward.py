@@ -1,12 +1,17 @@
 """The numpy kinematics of the fit equal OpenSim's own."""
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+from tiny_skeleton import tiny_skeleton
 
 from workers import osim
 from workers.forward import forward
+from workers.kinematics import Kinematics
 
 
 @pytest.fixture(params=["default", "opencap/LaiUhlrich2022", "pose2sim/Model_Pose2Sim_simple"])
@@ -31,3 +36,15 @@ def test_equals_opensim_in_scaled_poses(model: bytes) -> None:
         )
         np.testing.assert_allclose(poses.joint_centres[i], wanted.joint_centres, atol=1e-12)
         np.testing.assert_allclose(poses.markers[i], wanted.markers, atol=1e-12)
+
+
+def test_a_joint_on_the_ground_that_has_a_shape_stays_as_in_the_default_pose() -> None:
+    spec = tiny_skeleton()
+    spec = replace(spec, joints=(replace(spec.joints[0], reverse=True), *spec.joints[1:]))
+    plain = Kinematics(tiny_skeleton(), np.ones((len(spec.joints), 3)))
+    wanted = plain.pose(spec.default_pose()).T_ground_from_body
+    model: Any = SimpleNamespace(
+        spec=spec, scale=None, pose=lambda q: osim.Pose(wanted[0], np.zeros(0), np.zeros(0))
+    )
+    found = Kinematics.of(model).pose(spec.default_pose()).T_ground_from_body
+    np.testing.assert_allclose(found[0, 0], wanted[0, 0], atol=1e-12)

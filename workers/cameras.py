@@ -161,14 +161,9 @@ def _crop(
     rng: np.random.Generator,
 ) -> View:
     """Cuts the square about the person's box out of the phone's picture."""
-    T = shot.T_cam_from_ground.astype(np.float32)
-    x, y, z = T[:3, :3] @ points.T + T[:3, 3:]
-    if float(z.min()) < 2 * NEAR:
+    low, high, nearest = geometry.projected_bounds(shot.K, shot.T_cam_from_ground, points)
+    if nearest < 2 * NEAR:
         raise SampleRejected("person_in_camera", "the camera stands inside the person")
-    across = np.stack([x / z, y / z])
-    low, high = (
-        shot.K[:2, :2] @ edge + shot.K[:2, 2] for edge in (across.min(axis=1), across.max(axis=1))
-    )
     side = float((high - low).max()) * float(rng.uniform(*camera.margin))
     shift = rng.uniform(-camera.shift, camera.shift, 2) * side
     corner = (low + high) / 2 + shift - side / 2

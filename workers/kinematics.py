@@ -1,11 +1,13 @@
 """Poses many poses of one scaled model at once, in numpy, with the first derivatives that a solver needs.
 
+The formulas are those of schemas/skeleton.py; `workers/forward.py` adds the markers.
+
 Dims: n = pose, c = coordinate, b = body (body i is carried by joint i), e = moving axis of a joint, p = point.
 Units m and rad; ground frame. Matrices T_ground_from_body. It agrees with OpenSim's own kinematics (workers/osim.py)
 to rounding, but for joints with a shape of their own (`schemas/shapes.py`): these are held as in the default pose.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,7 +16,7 @@ from numpy.typing import NDArray
 
 from schemas.curves import Curve, Pieces
 from schemas.geometry import cross
-from schemas.skeleton import Axis, compose
+from schemas.skeleton import Axis, SkeletonSpec, compose
 from workers.osim import OsimModel
 
 Array = NDArray[np.float64]
@@ -67,17 +69,23 @@ def _levels(parents: Sequence[int]) -> list[tuple[list[int], list[int]]]:
     return [(bodies, [parents[i] for i in bodies]) for bodies in levels]
 
 
-class Kinematics:
-    """Forward kinematics of one model for batches of poses."""
+def shaped(spec: SkeletonSpec) -> list[int]:
+    """Returns the joints that six axes alone do not describe."""
+    return [i for i, j in enumerate(spec.joints) if j.shape is not None or j.reverse]
 
-    def __init__(self, model: OsimModel) -> None:
-        spec = self.spec = model.spec
+
+class Kinematics:
+    """Forward kinematics of one skeleton, scaled by (b, 3), for batches of poses."""
+
+    def __init__(
+        self, spec: SkeletonSpec, scale: Array, fixed: Mapping[int, Array] | None = None
+    ) -> None:
+        """Lays the joints out; `fixed` holds T_parent_from_body (4, 4) of each with a shape of its own."""
+        self.spec, self.scale, self._fixed = spec, scale, fixed or {}
         count = len(spec.joints)
-        self.scale = np.ones((count, 3)) if model.scale is None else model.scale
         self._parents = spec.parents
         self._levels = _levels(spec.parents)
-        self._held = [i for i, j in enumerate(spec.joints) if j.shape is not None or j.reverse]
-        self._fixed = self._hold(model)
+        self._held = [*self._fixed]
         self._frames()
         self._axes()
         self.carries = np.zeros((count, count), bool)
@@ -85,12 +93,17 @@ class Kinematics:
             self.carries[i] = self.carries[parent] if parent >= 0 else False
             self.carries[i, i] = True
 
-    def _hold(self, model: OsimModel) -> dict[int, Array]:
-        """Returns T_parent_from_body (4, 4) in the default pose of each joint with a shape."""
-        if not self._held:
-            return {}
-        T = model.pose(self.spec.default_pose()).T_ground_from_body
-        return {i: np.linalg.solve(T[self._parents[i]], T[i]) for i in self._held}
+    @classmethod
+    def of(cls, model: OsimModel) -> "Kinematics":
+        """Returns the kinematics of a model that OpenSim has."""
+        spec = model.spec
+        scale = np.ones((len(spec.joints), 3)) if model.scale is None else model.scale
+        fixed = {}
+        if held := shaped(spec):
+            # The ground comes last, where its number -1 finds it.
+            T = [*model.pose(spec.default_pose()).T_ground_from_body, np.eye(4)]
+            fixed = {i: np.linalg.solve(T[spec.parents[i]], T[i]) for i in held}
+        return cls(spec, scale, fixed)
 
     def _frames(self) -> None:
         one, grounded = np.ones(3), [*self.scale, np.ones(3)]

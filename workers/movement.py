@@ -8,13 +8,14 @@ between, splined in v, and walked through in time smoothly, resting where the mo
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
-from schemas.lots import ProceduralLot
+from schemas.lots import AnklesLot, ProceduralLot
 from workers.family import LATERAL, SIDES, TWISTING, model_limits
 from workers.motions import Motion
 from workers.planting import Goal, Planter, Wish
@@ -49,6 +50,17 @@ def draw(lot: ProceduralLot, rng: np.random.Generator) -> dict[str, float]:
     return asked
 
 
+MANNER = {
+    "descent_share": (0.45, 0.6),
+    "pause": (-0.15, 0.15),
+    "bounce": (0.0, 7.0),
+    "rest_before": (0.1, 0.3),
+    "rest_after": (0.1, 0.3),
+    "stand_knee": (4.0, 9.0),
+    "lumbar_share": (0.15, 0.4),
+}
+"""What differs among people who bend and rise again, beside what a recipe asks for: shares of the tempo, accelerations
+as in `Rest`, seconds, degrees, the lumbar spine's share of the lean. Movements say what is otherwise in them."""
 UPRIGHT = 0.85
 """Share of the pelvis' list that the lumbar spine takes back."""
 ARM = ("arm_flex", "arm_add", "arm_rot", "elbow_flex", "pro_sup")
@@ -60,6 +72,8 @@ class Movement(ABC):
     """One body carrying out one draw."""
 
     kind: str
+    manners: Mapping[str, tuple[float, float]] = {}
+    """Ranges of what makes people differ, in the order in which it is drawn."""
     parts: tuple[tuple[float, float], ...] = ((0.0, 1.0), (1.0, 2.0))
     """Stretches of v between stops."""
     deepest = 1.0
@@ -79,7 +93,7 @@ class Movement(ABC):
         """Draws the movement, by so many attempts further apart and easier to keep up with."""
         self.apart = apart
         self.asked = draw(lot, rng)
-        self.stiff = "dorsiflexion" in self.asked
+        self.stiff = isinstance(lot, AnklesLot)
         if self.stiff:
             planter = planter.stiffer(self.asked["dorsiflexion"])
         self.planter = planter
@@ -99,6 +113,11 @@ class Movement(ABC):
     def set_up(self, rng: np.random.Generator) -> None:
         """Draws what makes people differ and decides where the feet stand."""
 
+    def draw_manner(self, rng: np.random.Generator) -> dict[str, float]:
+        """Draws what makes people differ; who draws a pause below 0 makes none."""
+        drawn = {name: float(rng.uniform(*span)) for name, span in self.manners.items()}
+        return drawn | {n: max(0.0, drawn[n]) for n in ("pause",) if n in drawn}
+
     @abstractmethod
     def aims(self) -> dict[str, float]:
         """Returns what is aimed at at the deepest point, by name; limits may leave less of it."""
@@ -115,9 +134,9 @@ class Movement(ABC):
     def timing(self) -> tuple[Array, Array]:
         """Returns times (t,) and v (t,)."""
 
-    def settle(self, wanted: dict[str, float]) -> dict[str, float]:
-        """Returns the aims, after choosing what was left open for their sake; nothing here."""
-        return wanted
+    def settle(self, wanted: dict[str, float]) -> tuple[dict[str, float], Array]:
+        """Returns the aims and the deepest pose (c,), after choosing what is open for their sake; nothing here."""
+        return wanted, self.planter.solve(self.goal(np.array([self.deepest]), wanted))[0]
 
     def collapse(self, v: Array) -> Array:
         """Returns the share (n, s) of the frontal fault that each knee shows."""
@@ -135,10 +154,9 @@ class Movement(ABC):
         The deepest point comes first: what limits leave of the aims is then aimed at all along, so that nothing
         gives way in the middle.
         """
-        wanted = self.settle(self.aims())
-        deep = self.planter.solve(self.goal(np.array([self.deepest]), wanted))
-        found = self.measure(deep[0])
-        if self.stiff and self.planter.ankles_left(deep[0]) < AT_LIMIT:
+        wanted, deep = self.settle(self.aims())
+        found = self.measure(deep)
+        if self.stiff and self.planter.ankles_left(deep) < AT_LIMIT:
             self.per_phase = PER_PHASE_AT_LIMIT
         aims = {n: found[n] if abs(found[n] - a) > LEANING else a for n, a in wanted.items()}
         v = self.nodes[:-1] if self.closed else self.nodes

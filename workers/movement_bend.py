@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.family import SIDES
-from workers.movement import ArmStyle, Movement
-from workers.phases import Feet, Rest, along, over_forefoot, walk
+from workers.movement import MANNER, ArmStyle, Movement
+from workers.phases import Feet, along, over_forefoot, there_and_back
 from workers.planting import Goal, Wish
 
 Array = NDArray[np.float64]
@@ -40,6 +40,7 @@ LIFTER_DEG, HIGHEST_DEG = 1.0, 28.0
 class Bend(Movement):
     """Down and up again about a deepest point at v = 1."""
 
+    manners = MANNER | {"ascent_lean": (0.0, 6.0), "balance": (0.25, 0.5)}
     arm_styles: tuple[str, ...] = tuple(ARM_STYLES)
     shift: Array | float = 0.0
     """How much further forward the centre of mass is at the deepest point, from ankle (0) to ball (1)."""
@@ -47,19 +48,8 @@ class Bend(Movement):
     def set_up(self, rng: np.random.Generator) -> None:
         """Draws the manner and stands the feet side by side about the origin."""
         self.style = {"arms": str(rng.choice(self.arm_styles))}
-        self.manner = {
-            "descent_share": float(rng.uniform(0.45, 0.6)),
-            "pause": float(max(0.0, rng.uniform(-0.15, 0.15))),
-            "bounce": float(rng.uniform(0.0, 7.0)),
-            "rest_before": float(rng.uniform(0.1, 0.3)),
-            "rest_after": float(rng.uniform(0.1, 0.3)),
-            "stand_knee": float(rng.uniform(4.0, 9.0)),
-            "lumbar_share": float(rng.uniform(0.15, 0.4)),
-            "ascent_lean": float(rng.uniform(0.0, 6.0)),
-            "balance": float(rng.uniform(0.25, 0.5)),
-            "twist": float(rng.normal(0.0, 1.5)),
-            "list": float(rng.normal(0.0, 1.0)),
-        }
+        self.manner = self.draw_manner(rng)
+        self.manner |= {n: float(rng.normal(0.0, sd)) for n, sd in (("twist", 1.5), ("list", 1.0))}
         half = self.asked["stance"] * self.hip_width / 2
         out = np.full(2, np.radians(self.asked["toe_out"]))
         self.feet = Feet(self.planter, self.start, np.array([[0.0, half], [0.0, -half]]), out)
@@ -102,10 +92,9 @@ class Bend(Movement):
         """Returns where the centre of mass is wanted, from ankle (0) to ball (1)."""
         return over_forefoot(self.manner["balance"], self.pitch(u).min(axis=1))
 
-    def settle(self, wanted: dict[str, float]) -> dict[str, float]:
+    def settle(self, wanted: dict[str, float]) -> tuple[dict[str, float], Array]:
         """Moves the centre of mass over the feet where the trunk's lean then is nearer to what is wanted."""
-        self.balanced(wanted)
-        return wanted
+        return wanted, self.balanced(wanted)
 
     def balanced(self, wanted: dict[str, float]) -> Array:
         """Chooses where over the feet the centre of mass is at the deepest point, and returns the pose (c,) there."""
@@ -190,14 +179,7 @@ class Bend(Movement):
 
     def timing(self) -> tuple[Array, Array]:
         """Returns times and v: a rest, down, perhaps a pause, up, a rest."""
-        manner, tempo = self.manner, self.asked["tempo"]
-        hold = tempo * manner["pause"]
-        down = (tempo - hold) * manner["descent_share"]
-        parts = (
-            Rest(0.0, 1.0, down, hold, manner["bounce"]),
-            Rest(1.0, 2.0, tempo - hold - down, manner["rest_after"], manner["bounce"]),
-        )
-        return walk(parts, manner["rest_before"])
+        return there_and_back(self.parts, self.manner, self.asked["tempo"])
 
 
 class Squat(Bend):
@@ -218,21 +200,22 @@ class Squat(Bend):
         lift = np.radians(self.asked["heel_lift"] + self.raised)
         return np.asarray(lift * np.stack([u, u], 1) ** 2)
 
-    def settle(self, wanted: dict[str, float]) -> dict[str, float]:
+    def settle(self, wanted: dict[str, float]) -> tuple[dict[str, float], Array]:
         """Lets heels or depth give as little as it takes to get near the depth and the lean."""
         tried = []
         room = max(0.0, HIGHEST_DEG - self.asked["heel_lift"])
         steps = dict.fromkeys((min(r, room), less) for r, less in GIVES[self.style["gives"]])
         for raised, less in steps:
             self.raised, aims = raised, wanted | {"depth": wanted["depth"] - less}
-            found = self.measure(self.balanced(aims))
+            pose = self.balanced(aims)
+            found = self.measure(pose)
             missed = sum(abs(found[name] - value) for name, value in aims.items())
             cost = max(missed, MISSED_DEG) + PRICE * (raised + less)
-            tried.append((cost, raised, self.shift, aims))
+            tried.append((cost, raised, self.shift, aims, pose))
             if missed <= MISSED_DEG:
                 break
-        _, self.raised, self.shift, aims = min(tried, key=lambda t: t[0])
-        return aims
+        _, self.raised, self.shift, aims, pose = min(tried, key=lambda t: t[0])
+        return aims, pose
 
     def lumbar(self, v: Array, lean: Array) -> Array:
         """Returns the lumbar share of the lean, and the butt wink in the lowest third."""

@@ -1,10 +1,12 @@
 """Sit-to-stand and back: a chair whose height is asked for, and a trunk whose lean lifts off."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from numpy.typing import NDArray
 
 from workers.family import SIDES
-from workers.movement import ArmStyle, Movement
+from workers.movement import MANNER, ArmStyle, Movement
 from workers.phases import Feet, Rest, along, walk
 from workers.planting import Goal, Wish
 
@@ -25,21 +27,22 @@ class SitToStand(Movement):
     """v = 0 seated, 1 the seat is left, 2 standing, 3 the seat is met, 4 seated."""
 
     kind = "sit_to_stand"
+    manners: Mapping[str, tuple[float, float]] = {
+        "rise_share": (0.42, 0.52),
+        "stand_pause": (0.0, 0.5),
+        "rest_before": (0.1, 0.4),
+        "rest_after": (0.1, 0.4),
+        "stand_knee": MANNER["stand_knee"],
+        "seated_lean": (-10.0, 8.0),
+        "lumbar_share": (0.25, 0.5),
+        "balance": (0.25, 0.5),
+    }
     parts = ((0.0, 2.0), (2.0, 4.0))
 
     def set_up(self, rng: np.random.Generator) -> None:
         """Stands the feet and finds the pose in which the seat is left: it says where chair and feet are."""
         self.style = {"arms": str(rng.choice(list(ARMS)))}
-        self.manner = {
-            "rise_share": float(rng.uniform(0.42, 0.52)),
-            "stand_pause": float(rng.uniform(0.0, 0.5)),
-            "rest_before": float(rng.uniform(0.1, 0.4)),
-            "rest_after": float(rng.uniform(0.1, 0.4)),
-            "stand_knee": float(rng.uniform(4.0, 9.0)),
-            "seated_lean": float(rng.uniform(-10.0, 8.0)),
-            "lumbar_share": float(rng.uniform(0.25, 0.5)),
-            "balance": float(rng.uniform(0.25, 0.5)),
-        }
+        self.manner = self.draw_manner(rng)
         half = self.asked["stance"] * self.hip_width / 2
         out = np.full(2, np.radians(self.asked["toe_out"]))
         self.feet = Feet(self.planter, self.start, np.array([[0.0, half], [0.0, -half]]), out)

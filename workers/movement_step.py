@@ -4,8 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from workers.family import LATERAL, SIDES, SIGNS
-from workers.movement import ArmStyle, Movement
-from workers.phases import Feet, Rest, along, over_forefoot, walk
+from workers.movement import MANNER, ArmStyle, Movement
+from workers.phases import Feet, along, over_forefoot, there_and_back
 from workers.planting import Goal, Wish
 
 Array = NDArray[np.float64]
@@ -27,6 +27,12 @@ FREE_LEG = {
 class OneSided(Movement):
     """A movement whose sides differ: `lead` is 0 where the right leg does the work."""
 
+    manners = MANNER | {
+        "pause": (-0.1, 0.12),
+        "bounce": (0.0, 4.0),
+        "stand_knee": (5.0, 10.0),
+        "balance": (0.3, 0.5),
+    }
     arm_styles: tuple[str, ...] = tuple(ARMS)
 
     def set_up(self, rng: np.random.Generator) -> None:
@@ -34,16 +40,7 @@ class OneSided(Movement):
         self.lead = int(rng.integers(2))
         self.style = {"side": "right" if self.lead == 0 else "left"}
         self.style["arms"] = str(rng.choice(self.arm_styles))
-        self.manner = {
-            "descent_share": float(rng.uniform(0.45, 0.6)),
-            "pause": float(max(0.0, rng.uniform(-0.1, 0.12))),
-            "bounce": float(rng.uniform(0.0, 4.0)),
-            "rest_before": float(rng.uniform(0.1, 0.3)),
-            "rest_after": float(rng.uniform(0.1, 0.3)),
-            "stand_knee": float(rng.uniform(5.0, 10.0)),
-            "lumbar_share": float(rng.uniform(0.15, 0.4)),
-            "balance": float(rng.uniform(0.3, 0.5)),
-        }
+        self.manner = self.draw_manner(rng)
 
     @property
     def names(self) -> tuple[str, str]:
@@ -74,15 +71,7 @@ class OneSided(Movement):
 
     def timing(self) -> tuple[Array, Array]:
         """Returns times and v: a rest, there, perhaps a pause, back, a rest."""
-        manner, tempo = self.manner, self.asked["tempo"]
-        hold = tempo * manner["pause"]
-        there = (tempo - hold) * manner["descent_share"]
-        (a, b), (c, d) = self.parts
-        parts = (
-            Rest(a, b, there, hold, manner["bounce"]),
-            Rest(c, d, tempo - hold - there, manner["rest_after"], manner["bounce"]),
-        )
-        return walk(parts, manner["rest_before"])
+        return there_and_back(self.parts, self.manner, self.asked["tempo"])
 
 
 class SingleLegSquat(OneSided):

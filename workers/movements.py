@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.lots import (
+    AnklesLot,
     CalfRaiseLot,
     GaitLot,
     HingeLot,
@@ -81,7 +82,7 @@ def perform(
 
 def _of_person(lot: ProceduralLot, body: Body) -> ProceduralLot:
     """Returns the lot with the stiffness of one person's ankles, the same in all that this person does."""
-    if not isinstance(lot, SquatLot | SingleLegSquatLot):
+    if not isinstance(lot, AnklesLot):
         return lot
     own = float(np.interp(body.suppleness, (0.0, 1.0), lot.dorsiflexion))
     return lot.model_copy(update={"dorsiflexion": (own, own)})

@@ -188,7 +188,7 @@ def _times(lot: AnyLot, motion: Motion, rng: np.random.Generator) -> Array:
 
 def _penetrating(q: Array, model: osim.OsimModel, body: Body | None) -> dict[int, SampleRejected]:
     """Returns the frames in which the body goes into itself beyond the bound."""
-    figure = Figure(Kinematics(model), body)
+    figure = Figure(Kinematics.of(model), body)
     legs, arms = figure.depths(figure.kinematics.pose(q))
     bad = np.flatnonzero((legs > LEG_BOUND_M) | (arms > ARM_BOUND_M))
     return {

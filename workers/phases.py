@@ -3,7 +3,7 @@
 Dims: n = node of a path, s = side (right, left), t = row in time. Units rad, m, s; OpenSim's ground frame.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +62,17 @@ def walk(parts: Sequence[Rest], before: float) -> tuple[Array, Array]:
         v = np.where(times >= begin, part.start + (part.end - part.start) * share, v)
         begin += part.seconds + part.pause
     return times, v
+
+
+def there_and_back(
+    parts: Sequence[tuple[float, float]], manner: Mapping[str, float], tempo: float
+) -> tuple[Array, Array]:
+    """Returns times (t,) and v (t,) of a repetition of `tempo` s: a rest, there, perhaps a pause, back, a rest."""
+    hold, bounce = tempo * manner["pause"], manner["bounce"]
+    there = (tempo - hold) * manner["descent_share"]
+    (a, b), (c, d) = parts
+    back = Rest(c, d, tempo - hold - there, manner["rest_after"], bounce)
+    return walk((Rest(a, b, there, hold, bounce), back), manner["rest_before"])
 
 
 def _progress(tau: Array, bounce: float) -> Array:

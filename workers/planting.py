@@ -109,7 +109,7 @@ class Planter:
     def __init__(self, model: OsimModel) -> None:
         self.model, self.spec = model, model.spec
         check(self.spec)
-        self.kinematics = Kinematics(model)
+        self.kinematics = Kinematics.of(model)
         self.coordinate = {name: i for i, name in enumerate(self.spec.coordinate_names)}
         self.body = {name: i for i, name in enumerate(self.spec.body_names)}
         self.low, self.high = natural_limits(self.spec)

@@ -30,7 +30,7 @@ from workers.forward import forward
 log = logging.getLogger(__name__)
 STAGES = {
     "pose": 7,
-    "body": 3,
+    "body": 4,
     "wardrobe": 5,
     "scene": 6,
     "render": 5,

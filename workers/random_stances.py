@@ -35,7 +35,7 @@ def stances(
     """
     on_feet = rng.random(lot.frames) < lot.grounded
     planter = Planter(model) if lot.grounded > 0 else None
-    figure = Figure(planter.kinematics if planter else Kinematics(model), body)
+    figure = Figure(planter.kinematics if planter else Kinematics.of(model), body)
     q = np.tile(model.spec.default_pose(), (lot.frames, 1))
     waiting = np.arange(lot.frames)
     for _ in range(ROUNDS):

@@ -103,7 +103,7 @@ def drifts(model: osim.OsimModel, motion: motions.Motion | None, times: Array, q
     start, stop = float(motion.times[0]), float(motion.times[-1])
     before, after = (np.clip(times + d, start, stop) for d in (-_HALF_STEP_S, _HALF_STEP_S))
     rate = (motion.at(after) - motion.at(before)) / np.maximum(after - before, 1e-6)[:, None]
-    posed = Kinematics(model)
+    posed = Kinematics.of(model)
     ends = [posed.pose(q + sign * _HALF_STEP_S * rate).T_ground_from_body for sign in (-1, 1)]
     middle = np.linalg.inv((ends[0] + ends[1]) / 2)
     return np.asarray(((ends[1] - ends[0]) @ middle)[:, :, :3] / (2 * _HALF_STEP_S))

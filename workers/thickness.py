@@ -28,7 +28,8 @@ TECHNICAL = re.compile(r"thigh|shank|_sh\d|HJC|tracking", re.IGNORECASE)
 """Markers, by name, that no bone lies under."""
 _TECHNICAL_SHARE = 0.25
 """What such a marker counts of one on a bone."""
-_FACTORS = np.linspace(0.75, 1.45, 36)
+_FACTORS = np.union1d(np.linspace(0.75, 1.45, 36), 1.0)
+"""1 is among them: where markers decide nothing, 0.99 and 1.01 would else be chosen by how sums are rounded."""
 _FARTHEST_M = 0.05
 """Beyond this a marker counts no more: it is none of the skin's."""
 _KEPT = 1e-3
