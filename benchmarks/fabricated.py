@@ -17,6 +17,8 @@ from workers import images, osim, produce, quality, synth
 
 LOTS = {"squat": 48, "poses": 16}
 """Frames per subject of the lots of `squat_small`."""
+_DISTINCT = 256
+"""Shards with statistics of their own, as many as lie in a row group: equal ones would shrink to nothing."""
 PERSONS = 5
 """In each fabricated picture."""
 
@@ -42,25 +44,30 @@ def fabricate(recipe: SynthRecipe, url: str, *, whole: bool) -> manifest.Dataset
     """
     planned, spec = build.plan(recipe, url), osim.read_skeleton(synth.load(recipe).osim)
     store, receipts = Store(url), list[ShardReceipt]()
-    for job in planned.missing:
+    statistics = [
+        quality.statistics(noise(16, spec.sizes, spec.fingerprint, seed), spec)
+        for seed in range(0 if whole else _DISTINCT)
+    ]
+    for number, job in enumerate(planned.missing):
         if whole or not receipts:
             contents = noise(job.samples, spec.sizes, spec.fingerprint)
-            statistics = quality.statistics(contents, spec)
+            own = quality.statistics(contents, spec)
             receipts.append(
-                produce.write(store, job.key, job.action_key, contents, statistics, job.inputs)
+                produce.write(store, job.key, job.action_key, contents, own, job.inputs)
             )
             root = store.get_bytes(f"shards/{job.action_key}/zarr.json")
             continue
         store.put_bytes(f"shards/{job.action_key}/zarr.json", root)
         same = dataclasses.replace(receipts[0], key=job.key, action_key=job.action_key)
-        own = files.digest(job.action_key.encode())
-        receipts.append(dataclasses.replace(same, rows=job.samples, root=own))
+        drawn = statistics[number % _DISTINCT]
+        digest = files.digest(job.action_key.encode())
+        receipts.append(dataclasses.replace(same, rows=job.samples, root=digest, statistics=drawn))
     return manifest.publish(url, recipe.model_dump(mode="json"), receipts)
 
 
-def noise(rows: int, sizes: layout.Sizes, skeleton: str) -> ShardContents:
+def noise(rows: int, sizes: layout.Sizes, skeleton: str, seed: int = 0) -> ShardContents:
     """Returns a shard of random numbers and one small picture."""
-    rng = np.random.default_rng(rows)
+    rng = np.random.default_rng([rows, seed])
     arrays = layout.empty(sizes, rows)
     for array in arrays.values():
         if array.dtype.kind == "f":

@@ -119,12 +119,14 @@ def measure_noop(folder: str, samples: int) -> dict[str, float]:
         "noop_shards": alone["shards"],
         "noop_calls": alone["calls"],
     }
-    many = []
+    many, published = [], []
     for shards in (1_000, 10_000):
         changes = words(shards, 48)
         fabricate(synth_recipe(*changes), f"{folder}/{shards}", whole=False)
         many.append(noop_alone(f"{folder}/{shards}", changes))
-        print(shards, many[-1])
+        # Under another name the recipe makes no shard, but a commit and its manifest.
+        published.append(noop_alone(f"{folder}/{shards}", [*changes, "name=other"]))
+        print(shards, many[-1], published[-1])
     few, most = many
     grown = (most["shards"] - few["shards"]) / 1000
     return result | {
@@ -132,6 +134,8 @@ def measure_noop(folder: str, samples: int) -> dict[str, float]:
         "noop_calls_at_10000_shards": most["calls"],
         "noop_seconds_per_1000_shards": (most["seconds"] - few["seconds"]) / grown,
         "driver_mb_per_1000_shards": (most["peak_mb"] - few["peak_mb"]) / grown,
+        "publishing_mb_per_1000_shards": (published[1]["peak_mb"] - published[0]["peak_mb"])
+        / grown,
     }
 
 

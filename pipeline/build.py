@@ -8,10 +8,11 @@ from typing import Any
 
 from pipeline.executor import Executor, Failure
 from pipeline.planning import Plan, plan
-from schemas import leases, manifest
+from schemas import leases, manifest, receipts
 from schemas.errors import InputError
 from schemas.recipes import Recipe
 from schemas.shards import ShardReceipt
+from schemas.spool import Spool
 from schemas.store import Store
 from workers import produce
 
@@ -92,7 +93,7 @@ class _Record:
         self, recipe: Recipe, url: str, planned: Plan, executor: str, snapshot_minutes: float
     ) -> None:
         self.url, self.recipe = url, recipe.model_dump(mode="json")
-        self.receipts = dict(planned.present)
+        self.receipts, self.spool = dict(planned.present), Spool()
         self.engine = executor.removesuffix("Executor").lower()
         self.made, self.samples = 0, 0
         self.unsaved = bool(planned.recalled)
@@ -101,7 +102,7 @@ class _Record:
         self.own: set[int] = set()
 
     def add(self, receipt: ShardReceipt) -> None:
-        self.receipts[receipt.action_key] = receipt
+        self.receipts[receipt.action_key] = receipts.spooled(receipt, self.spool)
         self.made += 1
         self.samples += receipt.rows
         self.unsaved = True
@@ -128,8 +129,8 @@ class _Record:
             "seconds": round(time.monotonic() - self.started, 3),
             "engine": self.engine,
         }
-        receipts = self.receipts.values()
-        dataset = manifest.publish(self.url, self.recipe, receipts, complete=complete, build=about)
+        shards = self.receipts.values()
+        dataset = manifest.publish(self.url, self.recipe, shards, complete=complete, build=about)
         if dataset.commit.build == about:
             self.own.add(dataset.number)
         return dataset

@@ -5,10 +5,11 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from schemas import manifest
+from schemas import manifest, receipts
 from schemas.errors import InputError
 from schemas.recipes import Recipe
 from schemas.shards import ShardKey, ShardReceipt, changed_inputs
+from schemas.spool import Spool
 from schemas.store import Store
 from workers import produce
 
@@ -76,9 +77,7 @@ def plan(recipe: Recipe, url: str) -> Plan:
     known = {shard.action_key: shard for shard in (newest.shards if newest else ())}
     there = [job for job in jobs if job.action_key in begun]
     present = {
-        job.action_key: replace(known[job.action_key], key=job.key)
-        for job in there
-        if job.action_key in known
+        job.action_key: _for(job, known[job.action_key]) for job in there if job.action_key in known
     }
     recalled = _recall([job for job in there if job.action_key not in known])
     return Plan(
@@ -88,6 +87,11 @@ def plan(recipe: Recipe, url: str) -> Plan:
         published=complete or newest,
         head=max(manifest.commit_numbers(url), default=None) if newest is None else newest.number,
     )
+
+
+def _for(job: produce.Job, receipt: ShardReceipt) -> ShardReceipt:
+    """Returns a receipt with the split that is wanted now; mostly the one that was read."""
+    return receipt if receipt.key == job.key else replace(receipt, key=job.key)
 
 
 def _newest(url: str) -> tuple[manifest.Dataset | None, manifest.Dataset | None]:
@@ -117,8 +121,9 @@ def _recall(jobs: Sequence[produce.Job]) -> dict[str, ShardReceipt]:
     if not jobs:
         return {}
     with ThreadPoolExecutor(_READERS) as pool:
-        found = list(pool.map(produce.recall, jobs))
-    return {receipt.action_key: receipt for receipt in found if receipt is not None}
+        found = pool.map(produce.recall, jobs)
+        spool = Spool()
+        return {r.action_key: receipts.spooled(r, spool) for r in found if r is not None}
 
 
 def reasons(planned: Plan) -> dict[str, tuple[str, ...]]:

@@ -180,7 +180,7 @@ def read_shards(url: str, dataset_id: str) -> tuple[ShardReceipt, ...]:
         InputError: it is not there, or is none, or is not what its name says.
     """
     with readable(url, f"manifests/{dataset_id}"):
-        data = Store(url).get_bytes(manifest_path(dataset_id))
+        data = Store(url).objects.get(manifest_path(dataset_id))
         found = receipts.from_parquet(data)
         if receipts.identity_of(found) != dataset_id:
             raise ValueError("its content is not what its name says")

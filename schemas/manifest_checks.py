@@ -6,8 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from schemas.manifest import Dataset, manifest_path, readable
-from schemas.receipts import PARQUET_LIMITS, SCHEMA, check_pages, records
-from schemas.shards import canonical_digest
+from schemas.receipts import PARQUET_LIMITS, SCHEMA, check_pages, merkle_root, records
 from schemas.store import Store
 
 
@@ -32,7 +31,7 @@ def read_names(url: str, dataset_id: str) -> list[Named]:
         check_pages(file.metadata, memoryview(data), set(Named._fields))
         table = file.read(list(Named._fields), use_threads=False)
         names = [Named(*row.values()) for row in table.select(Named._fields).to_pylist()]
-        if canonical_digest(sorted([n.action_key, n.split, n.digest] for n in names)) != dataset_id:
+        if merkle_root((n.action_key, n.split, n.digest) for n in names) != dataset_id:
             raise ValueError("its content is not what its name says")
         return names
 

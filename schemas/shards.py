@@ -18,7 +18,7 @@ _SHORT_LIST = 8
 _BRIEF_CHARACTERS = 60
 
 
-@dataclass(frozen=True, order=True, kw_only=True)
+@dataclass(frozen=True, order=True, kw_only=True, slots=True)
 class ShardKey:
     """The identity of one shard within a recipe."""
 
@@ -59,7 +59,7 @@ class ShardContents:
     """Fingerprint of the skeleton, "" where there is none."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ShardReceipt:
     """What a worker reports of a whole, written shard. Plain JSON on the wire.
 

@@ -5,10 +5,10 @@ else), so they nest, and nobody has to declare a range. The level is the smalles
 bins: it follows from the extremes alone, so that the histogram of a union is the same however it was added up.
 """
 
+import functools
 import json
 import math
 import sys
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +16,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Context
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+
+from schemas.spool import Kept, Spool
 
 BINS = 24
 MAX_NAMES = 64
@@ -154,7 +156,7 @@ def _coarser(histogram: Histogram, steps: int) -> tuple[int, list[int]]:
     return first, counts
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Statistics:
     """Named histograms, counts of names (which movement, which garment) and plain counts, of a shard or a dataset."""
 
@@ -168,21 +170,26 @@ class Statistics:
     def to_json(self) -> dict[str, Any]:
         """Returns plain JSON values; the histograms as one text, a line each."""
         return {
-            "histograms": _written((n, h.to_text()) for n, h in self.histograms.items()),
-            "names": _written((n, json.dumps(c, sort_keys=True)) for n, c in self.names.items()),
+            "histograms": _written(self.histograms, Histogram.to_text),
+            "names": _written(self.names, functools.partial(json.dumps, sort_keys=True)),
             "counts": dict(sorted(self.counts.items())),
         }
 
     @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Statistics":
-        """Reads what `to_json` wrote; TypeError or ValueError for what it cannot have written.
+    def from_json(cls, data: dict[str, Any], spool: Spool | None = None) -> "Statistics":
+        """Takes what `to_json` wrote, and reads it when asked for: TypeError or ValueError for what it is not.
+
+        With a spool the texts wait there: a driver holds thousands of receipts and looks at few of their statistics.
 
         Shards of before the histograms were one text have none that can be added to; they are passed over.
         """
         texts = [data["histograms"], data.get("names", "")]
         if not all(isinstance(text, str | dict) for text in texts):
             raise TypeError("statistics of another form")
-        histograms, names = (text if isinstance(text, str) else "" for text in texts)
+        histograms, names = (
+            spool.keep(text) if spool and text else text
+            for text in (text if isinstance(text, str) else "" for text in texts)
+        )
         return cls(
             histograms=_Lines(histograms, Histogram.from_text),
             names=_Lines(names, _read_counts),
@@ -190,8 +197,16 @@ class Statistics:
         )
 
 
-def _written(entries: Iterable[tuple[str, str]]) -> str:
-    return "\n".join(f"{name} {text}" for name, text in sorted(entries))
+V = TypeVar("V")
+
+
+def _written(entries: Mapping[str, V], to_text: Callable[[V], str]) -> str:
+    if isinstance(entries, _Lines):
+        return entries.text
+    return "\n".join(
+        f"{name} {text}"
+        for name, text in sorted((name, to_text(value)) for name, value in entries.items())
+    )
 
 
 def _read_counts(text: str) -> dict[str, int]:
@@ -201,20 +216,24 @@ def _read_counts(text: str) -> dict[str, int]:
     return {str(name): int(count) for name, count in found.items()}
 
 
-V = TypeVar("V")
-
-
 class _Lines(Mapping[str, V], Generic[V]):
-    """Values unpacked and read when asked for: a driver holds thousands of receipts and looks at few of these."""
+    """Values that are read when asked for."""
 
-    __slots__ = ("_of", "_packed")
+    __slots__ = ("_of", "_text")
 
-    def __init__(self, text: str, of: Callable[[str], V]) -> None:
-        self._packed, self._of = zlib.compress(text.encode(), 1), of
+    def __init__(self, text: str | Kept, of: Callable[[str], V]) -> None:
+        self._text, self._of = text, of
+
+    @property
+    def text(self) -> str:
+        """Returns a line each."""
+        return self._text if isinstance(self._text, str) else self._text.read()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.text, self._of)
 
     def _read(self) -> dict[str, str]:
-        text = zlib.decompress(self._packed).decode()
-        lines = (line.partition(" ") for line in text.split("\n") if line)
+        lines = (line.partition(" ") for line in self.text.split("\n") if line)
         return {sys.intern(name): text for name, _, text in lines}
 
     def __getitem__(self, name: str) -> V:
@@ -234,7 +253,7 @@ class _Lines(Mapping[str, V], Generic[V]):
         return isinstance(other, Mapping) and dict(self.items()) == dict(other.items())
 
     def __hash__(self) -> int:
-        return hash(self._packed)
+        return hash(self.text)
 
 
 def count_names(values: Iterable[str]) -> dict[str, int]:

@@ -1,16 +1,22 @@
 """Publishing: an identity that order cannot change, no commit twice, one chain whoever races, broken ones named."""
 
+import dataclasses
+import io
 import json
 import threading
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from schemas import manifest, receipts
 from schemas.errors import InputError
-from schemas.shards import Quarantined, ShardKey, ShardReceipt
+from schemas.shards import Quarantined, ShardKey, ShardReceipt, canonical_digest
+from schemas.spool import Spool
 from schemas.statistics import Histogram, Statistics
 from schemas.store import Store
 
@@ -54,6 +60,48 @@ def test_the_dataset_id_is_a_matter_of_content_not_of_order() -> None:
     rows = [receipt(i) for i in range(5)]
     assert receipts.identity_of(rows) == receipts.identity_of(reversed(rows))
     assert receipts.identity_of(rows) != receipts.identity_of(rows[:4])
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_the_dataset_id_is_the_digest_of_the_sorted_list(count: int) -> None:
+    rows = [receipt(i) for i in range(count)]
+    listed = sorted([r.action_key, r.key.split, r.root] for r in rows)
+    assert receipts.identity_of(rows) == canonical_digest(listed)
+
+
+def test_a_manifest_written_group_by_group_is_the_one_written_at_once() -> None:
+    rows, whole = [receipt(i) for i in range(600)], io.BytesIO()
+    table = pa.Table.from_pylist(receipts.records(rows), schema=receipts.SCHEMA)
+    pq.write_table(table, whole, compression="zstd", use_dictionary=False, row_group_size=256)
+    assert receipts.to_parquet(rows) == whole.getvalue()
+
+
+def wide(number: int) -> ShardReceipt:
+    """Makes a receipt with as many statistics as a real one."""
+    drawn = np.random.default_rng(number).normal(size=(90, 50))
+    histograms = {f"quantity_{i}": Histogram.of(drawn[i], "m") for i in range(90)}
+    inputs = {"settings": {f"setting_{i}": i for i in range(100)}}
+    return dataclasses.replace(
+        receipt(number), statistics=Statistics(histograms=histograms), inputs=inputs
+    )
+
+
+def test_who_holds_many_receipts_holds_little_of_each() -> None:
+    spool, count = Spool(), 600
+    made = [wide(i) for i in range(count)]
+    receipts.to_parquet(made[:1])  # imports pandas
+    tracemalloc.start()
+    try:
+        held = [receipts.spooled(each, spool) for each in made]
+        after, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        data = receipts.to_parquet(held)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after / count < 2000
+    assert peak - after < 300 * 20_000  # of one row group, not of all
+    assert receipts.from_parquet(data) == tuple(held) == tuple(made)
 
 
 def test_what_is_published_is_what_is_opened(url: str) -> None:

@@ -1,12 +1,15 @@
 """Counts add up: in any order and any grouping, the sum over parts is the count of the whole."""
 
 import json
+import pickle
+import tempfile
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas.spool import Spool
 from schemas.statistics import BINS, MAX_NAMES, REST, Histogram, Statistics, count_names, total
 
 # A fifth of the least number there is rounds to nothing, and its bin with it.
@@ -43,6 +46,20 @@ def test_the_json_round_trip_loses_nothing(found: list[float]) -> None:
     text = json.dumps(made.to_json(), allow_nan=False)
     assert Statistics.from_json(json.loads(text)) == made
     assert Statistics.from_json(json.loads(text)).to_json() == made.to_json()
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_what_waits_on_disk_is_what_was_read(monkeypatch: pytest.MonkeyPatch, room: bool) -> None:
+    def full(*_: object, **__: object) -> object:
+        raise OSError("no space left on device")
+
+    if not room:
+        monkeypatch.setattr(tempfile, "TemporaryFile", full)
+    spool, made = Spool(), [of([float(i), 7.0]) for i in range(3)]
+    read = [Statistics.from_json(m.to_json(), spool) for m in made]
+    assert read == made == pickle.loads(pickle.dumps(read))
+    assert [r.to_json() for r in read] == [m.to_json() for m in made]
+    assert total(read) == total(made)
 
 
 @given(values, st.sampled_from(["deg", "m", ""]))
