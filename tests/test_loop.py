@@ -20,6 +20,7 @@ from torch import distributed
 from schemas.errors import InputError
 from schemas.training import Augment, FitRecipe, Optimiser, Pose2d
 from trainers import checkpoint, evaluate, loop, parallel, shelf
+from trainers import data as stream_data
 from trainers.loop import Event, History, train_stream
 from trainers.metrics import Tally
 from trainers.pose2d import Pose2dTask
@@ -275,6 +276,25 @@ def test_ranks_together_read_a_split_once_to_measure_on_it(
     assert isinstance(reader, MemoryReader)
     # Two ranks may meet within a shard.
     assert len(data.shards) <= len(reader.reads) <= len(data.shards) + world - 1
+
+
+def test_a_validation_keeps_no_more_of_its_split_than_it_must(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It reads it once, beside a training stream that keeps `cache_mb`."""
+    r, data, held = recipe(batch=2), corpus([16] * 40, px=200), list[int]()
+    real = shelf.Shelf.get
+
+    def get(self: shelf.Shelf[Any], number: int) -> Any:
+        held.append(sum(self.rows[n] for n in self._held))
+        return real(self, number)
+
+    monkeypatch.setattr(shelf.Shelf, "get", get)
+    monkeypatch.setattr(stream_data, "_AHEAD_SAMPLES", 8)
+    task = make_task(r, None)
+    evaluate.measure(task, task.make_net(), data, r, CPU, {})
+    assert sum(shard.bytes for shard in data.shards) > 2 * 2**20
+    assert max(held) <= data.rows / 2
 
 
 @pytest.mark.parametrize("world", [2, 4])

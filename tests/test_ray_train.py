@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -159,6 +160,20 @@ def test_more_workers_than_this_machine_can_hold_are_not_waited_for(
     else:
         assert ray_train._room(workers, use_gpu) == found
     assert ("waits until it has grown" in caplog.text) == bool(address)
+
+
+def test_ctrl_c_is_no_end_of_a_run() -> None:
+    """Ray's handler makes it `sys.exit(0)`, and stays."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def as_ray_answers() -> None:
+        signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt), ray_train._interruptible():
+        as_ray_answers()
+    assert signal.getsignal(signal.SIGINT) is before
 
 
 def test_datasets_and_runs_in_the_repository_do_not_travel() -> None:

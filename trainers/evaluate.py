@@ -34,7 +34,9 @@ def measure(
     Each rank takes whole batches of its own part of the split, so that it reads no other's shards.
     """
     rank, world = parallel.rank(), parallel.world()
-    fitting = recipe.model_copy(update={"batch": -(-recipe.batch // world)})
+    # Read once, so nothing is kept beside the shards that the training stream keeps for its next epoch.
+    once = recipe.stream.model_copy(update={"cache_mb": 1})
+    fitting = recipe.model_copy(update={"batch": -(-recipe.batch // world), "stream": once})
     stream = stream_of(task, fitting, corpus, last="keep", shuffle=False)
     part = share(stream.steps, rank, world)
     own: list[Tally] = []

@@ -7,6 +7,7 @@ where Ray's own storage does not. Ray's checkpoints, under `<run>/ray`, hold the
 
 import logging
 import os
+import signal
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -88,7 +89,7 @@ def fit(
         ),
     )
     try:
-        with _watched(board, report):
+        with _watched(board, report), _interruptible():
             trainer.fit()
     except ray.train.TrainingFailedError as error:
         raise _cause(error) from error
@@ -157,6 +158,19 @@ def _watched(board: Any, report: Callable[[Event], None] | None) -> Iterator[Non
     finally:
         done.set()
         watcher.join()
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Lets Ctrl-C interrupt the body; Ray answers it by `sys.exit(0)`, here and for the rest of the program."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as error:
+        raise KeyboardInterrupt from error
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def _connect() -> None:
