@@ -79,8 +79,6 @@ class Movement(ABC):
     deepest = 1.0
     """The v at which aims and faults are read."""
     per_phase = PER_PHASE
-    closed = True
-    """Whether the path ends where it began."""
 
     def __init__(
         self,
@@ -149,7 +147,7 @@ class Movement(ABC):
         return np.linspace(first, last, round((last - first) * self.per_phase) + 1)
 
     def path(self) -> tuple[Array, dict[str, float]]:
-        """Solves every node (n, c) and says what was reached.
+        """Solves every node (n, c) of a path that ends where it began, and says what was reached.
 
         The deepest point comes first: what limits leave of the aims is then aimed at all along, so that nothing
         gives way in the middle.
@@ -159,14 +157,14 @@ class Movement(ABC):
         if self.stiff and self.planter.ankles_left(deep) < AT_LIMIT:
             self.per_phase = PER_PHASE_AT_LIMIT
         aims = {n: found[n] if abs(found[n] - a) > LEANING else a for n, a in wanted.items()}
-        v = self.nodes[:-1] if self.closed else self.nodes
+        v = self.nodes[:-1]
         goal = self.goal(v, aims)
         plain = self.planter.solve(goal)
         q = self.finish(self._collapsed(plain, goal, v))
         at = int(np.argmin(np.abs(v - self.deepest)))
         reached = {f"reached_{n}": value for n, value in self.measure(q[at]).items()}
         reached |= self._frontal(q[at], plain[at])
-        return (np.concatenate([q, q[:1]]) if self.closed else q), reached
+        return np.concatenate([q, q[:1]]), reached
 
     def finish(self, q: Array) -> Array:
         """Returns solved poses (n, c) with what follows from them; nothing here."""
@@ -215,8 +213,7 @@ class Movement(ABC):
         """Solves the path and walks it, at 60 Hz, facing +X."""
         path, reached = self.path()
         times, v = self.timing()
-        bc = "periodic" if self.closed and self.kind == "gait" else "clamped"
-        q = CubicSpline(self.nodes, path, bc_type=bc)(v)
+        q = CubicSpline(self.nodes, path, bc_type="clamped")(v)
         spec = self.planter.spec
         q = spec.couple(np.clip(q, *model_limits(spec)))
         parameters: dict[str, float | str] = {**self.asked, **self.manner, **self.style, **reached}

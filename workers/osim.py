@@ -1,4 +1,4 @@
-"""The only module that knows OpenSim: reads `.osim` models into plain data, poses and scales them, is the reference.
+"""The only module that knows OpenSim: reads `.osim` models into plain data, poses and scales them, runs its tools.
 
 Dims: c = coordinate, b = body, j = joint, m = marker. Units m and rad; OpenSim's ground frame (Y up, X forward).
 """

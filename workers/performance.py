@@ -242,7 +242,7 @@ def on_floor(
     Random poses each by itself, motions with a stance as a whole. In recordings without one the feet's height drifts,
     as the root moves as another body's did: lifts up to `DRIFT_M` are taken out, and longer ones (flights) shortened.
     """
-    each = isinstance(lot, RandomLot)
+    apart = isinstance(lot, RandomLot)
     columns = [_root_column(spec, name) for name in ("pelvis_tx", "pelvis_ty", "pelvis_tz")]
     moved = q.copy()
     if stance is not None:
@@ -250,11 +250,11 @@ def on_floor(
     else:
         lowest = _lowest(q, person)
         floor = (lowest if whole is None else _lowest(whole, person)).min()
-        drift = np.inf if each else DRIFT_M if isinstance(lot, MotLot | TrcLot) else 0.0
+        drift = np.inf if apart else DRIFT_M if isinstance(lot, MotLot | TrcLot) else 0.0
         moved[:, columns[1]] -= lowest - np.maximum(0.0, lowest - floor - drift)
     for column in (columns[0], columns[2]):
         middle = (q if whole is None else whole)[:, column].mean()
-        moved[:, column] -= q[:, column] if each else middle
+        moved[:, column] -= q[:, column] if apart else middle
     return moved
 
 
