@@ -1,6 +1,7 @@
 """Garbage collection keeps what commits, tags and builds name, wherever it is stopped and whoever comes between."""
 
 import contextlib
+import dataclasses
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -121,7 +122,7 @@ def test_skeletons_models_and_dead_leases_go_with_the_last_that_names_them(
 
 def test_a_model_that_only_the_shard_itself_names_is_kept(seen: Wrapped) -> None:
     receipt = shard(seen.url, 1)
-    silent = type(receipt)(**{**receipt.__dict__, "inputs": {}})
+    silent = dataclasses.replace(receipt, inputs={})
     manifest.publish(seen.url, {}, [silent])
     assert collect(seen.url).removed == []
     assert len(Store(seen.url).list_paths("models")) == 1
