@@ -291,6 +291,7 @@ class _Watch:
         self.url, self.policy, self.found = url, policy, found
         self.store = Store(url).objects
         self.seen: tuple[frozenset[tuple[str, datetime]], int] | None = None
+        self.stray_models: tuple[_Marks | None, set[str]] = (None, set())
         self.marks = self._look()
 
     def _look(self) -> _Marks:
@@ -328,7 +329,10 @@ class _Watch:
     def _named(self, doomed: Doomed, marks: _Marks) -> bool:
         name = doomed.name.split("/")[1].split(".")[0]
         if doomed.kind == "model":
-            return doomed not in _stray_models(self.url, marks, self.found.older_than)
+            if self.stray_models[0] is not marks:  # every shard may have to be asked
+                stray = _stray_models(self.url, marks, self.found.older_than)
+                self.stray_models = (marks, {each.name for each in stray})
+            return doomed.name not in self.stray_models[1]
         return name in (marks.manifests if doomed.kind == "manifest" else marks.skeletons)
 
     def _remove_shard(self, key: str) -> bool:

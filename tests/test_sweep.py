@@ -128,6 +128,16 @@ def test_a_model_that_only_the_shard_itself_names_is_kept(seen: Wrapped) -> None
     assert len(Store(seen.url).list_paths("models")) == 1
 
 
+def test_shards_are_asked_for_their_models_once_and_not_for_every_stray_one(seen: Wrapped) -> None:
+    silent = dataclasses.replace(shard(seen.url, 1), inputs={})
+    manifest.publish(seen.url, {}, [silent])
+    for number in range(5):
+        Store(seen.url).put_model(f"model {number}".encode())
+    assert len(collect(seen.url).removed) == 5
+    asked = seen.calls.count(("get", inventory.root_of(silent.action_key)))
+    assert asked == 2  # by the survey, and by the sweep
+
+
 def test_names_that_are_not_ours_are_left_alone(url: str) -> None:
     publish(url, 1)
     strange = ["shards/notes/a.txt", "shards/loose", "manifests/readme", "models/a.osim", "x/y"]
