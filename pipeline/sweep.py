@@ -223,8 +223,13 @@ def _stray_models(url: str, marks: _Marks, limit: datetime) -> list[Doomed]:
     listed = _stray(url, "models", _MODEL, "model", (), limit)
     if not listed:
         return []
-    receipts = [r for name in sorted(marks.manifests) for r in manifest.read_shards(url, name)]
-    named = {digest for r in receipts if (digest := inventory.model_of(r))}
+    named, keys = set[str](), set[str]()
+    for name in sorted(marks.manifests):  # one at a time: each holds a file open
+        for receipt in manifest.read_shards(url, name):
+            if model_named := inventory.model_of(receipt):
+                named.add(model_named)
+            if receipt.skeleton:
+                keys.add(receipt.action_key)
     if all(_model_name(doomed) in named for doomed in listed):
         return []
     store = Store(url)
@@ -235,9 +240,6 @@ def _stray_models(url: str, marks: _Marks, limit: datetime) -> list[Doomed]:
         except FileNotFoundError:
             return None
 
-    keys = {
-        r.action_key for r in receipts if r.skeleton and inventory.DIGEST.fullmatch(r.action_key)
-    }
     named |= {found for found in inventory.concurrently(model, sorted(keys)) if found}
     return [doomed for doomed in listed if _model_name(doomed) not in named]
 
