@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,8 @@ from schemas.errors import InputError
 from schemas.manifest import commit_path
 from schemas.statistics import Histogram, Statistics
 from schemas.store import Store
+
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -48,6 +52,18 @@ def test_a_terminal_is_not_obeyed(url: str, capsys: pytest.CaptureFixture[str]) 
         out = capsys.readouterr().out
         assert "?[2J?2026" in out
         assert not {"\x1b", "\r", "\x07"} & set(out)
+
+
+def test_nobody_who_reads_on_is_no_traceback(url: str) -> None:
+    command = [sys.executable, "-m", "pipeline", "log", url]
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read()
+    assert (process.returncode, said) == (1, b"")
 
 
 @pytest.mark.parametrize("folder", ["skeletons", "models"])
