@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import math
 import signal
 import sys
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from pipeline import build, coverage, export, forecast, outlook, reached, recipes, report, upkeep
 from pipeline.executor import Executor, Failure, LocalExecutor, RayExecutor
+from pipeline.terminal import hang_up, say
 from schemas import files, manifest
 from schemas.errors import InputError
 from schemas.recipes import Recipe
@@ -26,11 +28,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING)
     try:
         status: int = options.run(options)
+        sys.stdout.flush()
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}", error=True)
         return 2
+    except BrokenPipeError:
+        hang_up()
+        return 1
     except KeyboardInterrupt:
-        print("stopped; finished shards are kept, the same command goes on", file=sys.stderr)
+        say("stopped; finished shards are kept, the same command goes on", error=True)
         return 130
     return status
 
@@ -126,15 +132,18 @@ def _add_query(command: argparse.ArgumentParser, text: str) -> None:
 
 
 def _count(text: str) -> int:
-    if (count := int(text)) < 1:
-        raise ValueError(text)
+    if not text.isdecimal() or (count := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r:.40} is no number from 1 on")
     return count
 
 
 def _minutes(text: str) -> float:
-    minutes = float(text)
-    if not 0 <= minutes < float("inf"):
-        raise ValueError(text)
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = math.nan
+    if not 0 <= minutes < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r:.40} is no number from 0 on")
     return minutes
 
 
@@ -166,7 +175,7 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _show(as_json: bool, found: dict[str, Any], lines: Sequence[str]) -> None:
-    print(json.dumps(found, indent=1) if as_json else "\n".join(lines))
+    say(json.dumps(found, indent=1) if as_json else "\n".join(lines))
 
 
 def _build(options: argparse.Namespace) -> int:
@@ -192,21 +201,21 @@ def _build(options: argparse.Namespace) -> int:
         )
     if built.dataset is None:
         for line in _reasons(built.failures):
-            print(f"failed: {line}", file=sys.stderr)
+            say(f"failed: {line}", error=True)
         untried = len(planned.missing) - built.made - len(built.failures)
-        print(
+        say(
             f"error: {len(built.failures)} of {len(planned.jobs)} shards failed"
             f"{f', {untried} were not tried' if untried else ''}; nothing complete was published, "
             "finished shards are kept. Mend the cause and run the same command again.",
-            file=sys.stderr,
+            error=True,
         )
         return 1
     _tell_of_others(built)
     summary = report.info(url) | {"made_shards": built.made, "kept_shards": len(planned.present)}
     if options.json:
-        print(json.dumps(summary, indent=1))
+        say(json.dumps(summary, indent=1))
     else:
-        print(
+        say(
             f"{recipe.name}: {built.made} shards made, {len(planned.present)} kept; "
             f"{built.dataset.rows} samples, {built.dataset.bytes / 1e6:.1f} MB at {url}\n"
             f"dataset {built.dataset.dataset_id}"
@@ -221,17 +230,17 @@ def _tell_of_others(built: build.Built) -> None:
     text = f"published on top of commit {last}, made by another build meanwhile"
     if last == built.dataset.number:
         text = f"commit {last}, made by another build meanwhile, is the same state"
-    print(f"note: {text}", file=sys.stderr)
+    say(f"note: {text}", error=True)
 
 
 def _warn_of_empty_splits(recipe: Recipe, planned: build.Plan) -> None:
     served = {job.key.split for job in planned.jobs}
     shares = recipe.splits.model_dump()
     if empty := [split for split, share in shares.items() if share > 0 and split not in served]:
-        print(
+        say(
             f"note: no sample falls into {' or '.join(empty)}; training and evaluation will miss it. "
             "Add subjects or images, or change splits.",
-            file=sys.stderr,
+            error=True,
         )
 
 
@@ -283,9 +292,9 @@ def _plain(value: Any) -> str:
 
 def _preview(options: argparse.Namespace) -> int:
     url = files.absolute(options.url)
-    print(report.preview(url, files.absolute(options.out)))
+    say(report.preview(url, files.absolute(options.out)))
     if options.sheet:
-        print(report.contact_sheet(url, files.absolute(options.sheet), rows=3, cols=6, side=200))
+        say(report.contact_sheet(url, files.absolute(options.sheet), rows=3, cols=6, side=200))
     return 0
 
 
@@ -296,11 +305,11 @@ def _export(options: argparse.Namespace) -> int:
             "export", "names no format", "Add --coco FILE, --opensim DIR or --video DIR"
         )
     if options.coco:
-        print(export.export_coco(url, files.absolute(options.coco)))
+        say(export.export_coco(url, files.absolute(options.coco)))
     if options.opensim:
-        print(export.export_opensim(url, files.absolute(options.opensim)))
+        say(export.export_opensim(url, files.absolute(options.opensim)))
     if options.video:
-        print(export.export_video(url, files.absolute(options.video)))
+        say(export.export_video(url, files.absolute(options.video)))
     return 0
 
 

@@ -100,8 +100,7 @@ def export_video(url: str, folder: str) -> str:
         InputError: the dataset has no clips, or the place cannot be written to.
     """
     dataset = open_dataset(url)
-    lots = dataset.recipe.get("motions", {})
-    clips = {name: float(lot["fps"]) for name, lot in lots.items() if lot.get("clip")}
+    clips = {name: _fps(url, lot) for name, lot in dataset.lots.items() if lot.get("clip")}
     shards = [shard for shard in dataset.shards if shard.rows and shard.key.lot in clips]
     if not shards:
         raise InputError(url, "holds no clips", "Build lots with clip: true")
@@ -115,6 +114,15 @@ def export_video(url: str, folder: str) -> str:
             about = _about_clip(dataset, shard, arrays, rows) | {"subject": subject, "fps": fps}
             write_whole(f"{base}.json", json.dumps(about, indent=1).encode())
     return folder
+
+
+def _fps(url: str, lot: dict[str, Any]) -> float:
+    fps = lot.get("fps")
+    if not isinstance(fps, int | float) or not 0 < fps <= 1000:
+        raise InputError(
+            url, f"has clips of {fps!r:.40} frames a second", "Build the dataset again"
+        )
+    return float(fps)
 
 
 def _in_time_order(arrays: dict[str, np.ndarray]) -> Iterator[tuple[int, list[int]]]:
@@ -133,7 +141,11 @@ def _with_skeleton(dataset: Dataset) -> list[ShardReceipt]:
 
 
 def _model(dataset: Dataset, shard: ShardReceipt) -> bytes:
-    digest = dataset.store.read_attributes(shard.action_key)["tables"]["model"]
+    try:
+        digest = dataset.store.read_attributes(shard.action_key)["tables"]["model"]
+    except (FileNotFoundError, KeyError, TypeError) as error:
+        where = f"{dataset.url}/shards/{shard.action_key}"
+        raise InputError(where, "names no model", "Build the dataset again") from error
     return dataset.store.read_model(str(digest))
 
 

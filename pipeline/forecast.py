@@ -70,7 +70,7 @@ def status(url: str) -> dict[str, Any]:
         InputError: nothing was ever published or begun there, or it cannot be read.
     """
     numbers = manifest.commit_numbers(url)
-    newest = manifest.read_commit(url, numbers[-1]) if numbers else None
+    newest = next(manifest.read_commits(url, reversed(numbers)), None)
     running = [lease for lease in leases.held(url) if lease.alive]
     shards = len(Store(url).action_keys())
     if newest is None and not running and not shards:
@@ -139,9 +139,11 @@ def _rate(recipe: Recipe, planned: Plan) -> float | None:
     if planned.published is None or planned.head is None:
         return None
     url = planned.published.url
-    for number in reversed(manifest.commit_numbers(url)[-_COMMITS_READ:]):
-        commit = manifest.read_commit(url, number)
-        made, seconds = commit.build.get("made_samples", 0), commit.build.get("seconds", 0)
+    numbers = manifest.commit_numbers(url)[-_COMMITS_READ:]
+    for commit in manifest.read_commits(url, reversed(numbers)):
+        made, seconds = commit.build.get("made_samples"), commit.build.get("seconds")
+        if not (isinstance(made, int) and isinstance(seconds, int | float)):
+            continue  # a copy's, or a stranger's
         if commit.recipe.get("kind") == recipe.kind and made > 0 and seconds > 0:
             return float(made / seconds)
     return None

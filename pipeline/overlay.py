@@ -144,8 +144,7 @@ def strips(
     dataset: Dataset, most: int = 3, frames: int = 10, side: int = 150
 ) -> list[tuple[str, Picture]]:
     """Returns a caption and a row of evenly spaced frames with labels of one clip each of the first clip lots."""
-    lots = dataset.recipe.get("motions", {})
-    clips = [n for n, lot in lots.items() if isinstance(lot, dict) and lot.get("clip")]
+    clips = [name for name, lot in dataset.lots.items() if lot.get("clip")]
     found = []
     for lot in clips[:most]:
         shard = next((s for s in dataset.shards if s.rows and s.key.lot == lot), None)

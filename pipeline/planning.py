@@ -1,6 +1,7 @@
 """Compares what a recipe wants with what is there: what is to make, and why."""
 
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -155,7 +156,8 @@ class _Before:
         neighbours = [shard for shard in shared if shard is not None]
         if not neighbours:
             return (NEW,)
-        nearest = max(neighbours, key=lambda shard: (neighbours.count(shard), shard.action_key))
+        count = Counter(shard.action_key for shard in neighbours)
+        nearest = max(neighbours, key=lambda shard: (count[shard.action_key], shard.action_key))
         old, new = set(nearest.key.members), set(key.members)
         moved = f"members: {len(new - old)} joined, {len(old - new)} left"
         other = [line for line in _changes(nearest, job) if not line.startswith(_OF_MEMBERS)]

@@ -8,6 +8,7 @@ from schemas import documents, files
 from schemas.recipes import Recipe
 
 FOLDER = Path(__file__).parent / "recipes"
+_OF_LOTS = ("mot", "trc", "static", "model")
 
 
 def load(name_or_url: str, words: Sequence[str]) -> Recipe:
@@ -23,20 +24,20 @@ def load(name_or_url: str, words: Sequence[str]) -> Recipe:
 
 def _absolute(document: dict[str, Any]) -> dict[str, Any]:
     """Makes relative paths absolute: a Ray worker runs in another folder."""
-    fixed = dict(document)
-    for key in ("model", "images", "annotations"):
-        if isinstance(fixed.get(key), str) and fixed[key] not in ("", "default"):
-            fixed[key] = files.absolute(fixed[key])
+    given = [key for key in ("model", "images", "annotations") if document.get(key)]
+    fixed = _made_absolute(document, given)
     urls = {"scene": ("backgrounds", "people_in_backgrounds", "hdri"), "wardrobe": ("assets",)}
     for part, keys in urls.items():
         if isinstance(fixed.get(part), dict):
-            named = {k: fixed[part][k] for k in keys if isinstance(fixed[part].get(k), str)}
-            fixed[part] = fixed[part] | {k: files.absolute(url) for k, url in named.items()}
+            fixed[part] = _made_absolute(fixed[part], keys)
     if isinstance(fixed.get("motions"), dict):
         fixed["motions"] = {
-            name: lot | {"mot": files.absolute(lot["mot"])}
-            if isinstance(lot, dict) and isinstance(lot.get("mot"), str)
-            else lot
+            name: _made_absolute(lot, _OF_LOTS) if isinstance(lot, dict) else lot
             for name, lot in fixed["motions"].items()
         }
     return fixed
+
+
+def _made_absolute(part: dict[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    named = {k: part[k] for k in keys if isinstance(part.get(k), str) and part[k] != "default"}
+    return part | {k: files.absolute(url) for k, url in named.items()}

@@ -223,8 +223,13 @@ def _stray_models(url: str, marks: _Marks, limit: datetime) -> list[Doomed]:
     listed = _stray(url, "models", _MODEL, "model", (), limit)
     if not listed:
         return []
-    receipts = [r for name in sorted(marks.manifests) for r in manifest.read_shards(url, name)]
-    named = {digest for r in receipts if (digest := inventory.model_of(r))}
+    named, keys = set[str](), set[str]()
+    for name in sorted(marks.manifests):  # one at a time: each holds a file open
+        for receipt in manifest.read_shards(url, name):
+            if model_named := inventory.model_of(receipt):
+                named.add(model_named)
+            if receipt.skeleton:
+                keys.add(receipt.action_key)
     if all(_model_name(doomed) in named for doomed in listed):
         return []
     store = Store(url)
@@ -235,9 +240,6 @@ def _stray_models(url: str, marks: _Marks, limit: datetime) -> list[Doomed]:
         except FileNotFoundError:
             return None
 
-    keys = {
-        r.action_key for r in receipts if r.skeleton and inventory.DIGEST.fullmatch(r.action_key)
-    }
     named |= {found for found in inventory.concurrently(model, sorted(keys)) if found}
     return [doomed for doomed in listed if _model_name(doomed) not in named]
 
@@ -291,6 +293,7 @@ class _Watch:
         self.url, self.policy, self.found = url, policy, found
         self.store = Store(url).objects
         self.seen: tuple[frozenset[tuple[str, datetime]], int] | None = None
+        self.stray_models: tuple[_Marks | None, set[str]] = (None, set())
         self.marks = self._look()
 
     def _look(self) -> _Marks:
@@ -328,7 +331,10 @@ class _Watch:
     def _named(self, doomed: Doomed, marks: _Marks) -> bool:
         name = doomed.name.split("/")[1].split(".")[0]
         if doomed.kind == "model":
-            return doomed not in _stray_models(self.url, marks, self.found.older_than)
+            if self.stray_models[0] is not marks:  # every shard may have to be asked
+                stray = _stray_models(self.url, marks, self.found.older_than)
+                self.stray_models = (marks, {each.name for each in stray})
+            return doomed.name not in self.stray_models[1]
         return name in (marks.manifests if doomed.kind == "manifest" else marks.skeletons)
 
     def _remove_shard(self, key: str) -> bool:

@@ -206,9 +206,9 @@ def _copy_small(url: str, target: str, path: str, name: str) -> None:
 
 def _published(target: str, source: Dataset) -> Dataset | None:
     """Finds the state among the target's commits, so that a copy that goes on adds no second one."""
-    for number in reversed(manifest.commit_numbers(target)):
-        if _same(manifest.read_commit(target, number), source):
-            return manifest.open_dataset(f"{target}@{number}")
+    for commit in manifest.read_commits(target, reversed(manifest.commit_numbers(target))):
+        if _same(commit, source):
+            return manifest.open_dataset(f"{target}@{commit.number}")
     return None
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from tqdm import tqdm
 
 from pipeline import history, sweep, transfer, verify
 from pipeline.inventory import Progress
+from pipeline.terminal import say
 from schemas import files, manifest
 from schemas.errors import InputError
 from schemas.shards import ShardReceipt
@@ -55,9 +57,12 @@ def add(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None
 
 
 def _span(text: str) -> float:
-    span = float(text)
+    try:
+        span = float(text)
+    except ValueError:
+        span = math.nan
     if not span <= _LONGEST:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text!r:.40} is no number up to {_LONGEST:,.0f}")
     return span
 
 
@@ -76,24 +81,19 @@ def _log(options: argparse.Namespace) -> int:
     if not entries:
         raise InputError(url, "holds no published dataset", "Check the URL, or build it first")
     if options.json:
-        print(json.dumps([history.entry_json(entry) for entry in entries], indent=1))
+        say(json.dumps([history.entry_json(entry) for entry in entries], indent=1))
         return 0
     for entry in entries:
         commit = entry.commit
         known = entry.added is not None
         change = f"+{entry.added} -{entry.removed}" if known else "?"
-        print(
+        say(
             f"{commit.number:6} {commit.dataset_id[:12]} {'' if commit.complete else '(unfinished) '}"
-            f"{commit.created} {_printable(commit.recipe.get('name', ''))}: {commit.rows} rows, "
+            f"{commit.created} {commit.recipe.get('name', '')!s:.100}: {commit.rows} rows, "
             f"{commit.shards} shards ({change}), {commit.bytes / 1e6:.1f} MB"
             f"{''.join(f' [{tag}]' for tag in entry.tags)}"
         )
     return 0
-
-
-def _printable(text: object) -> str:
-    """Shows what a stranger wrote without what a terminal would obey."""
-    return "".join(c if c.isprintable() else "?" for c in str(text))[:100]
 
 
 def _base(url: str) -> str:
@@ -119,7 +119,7 @@ def _tag(options: argparse.Namespace) -> int:
         if not found and not manifest.commit_numbers(url):
             raise InputError(url, "holds no published dataset", "Check the URL, or build it first")
         text = "\n".join(f"{name}: commit {number}" for name, number in found.items()) or "no tags"
-    print(json.dumps(found, indent=1) if options.json else text)
+    say(json.dumps(found, indent=1) if options.json else text)
     return 0
 
 
@@ -128,16 +128,16 @@ def _diff(options: argparse.Namespace) -> int:
     after = manifest.open_dataset(files.absolute(options.after))
     found = history.difference(before, after)
     if options.json:
-        print(json.dumps(history.difference_json(found), indent=1))
+        say(json.dumps(history.difference_json(found), indent=1))
     elif not found.empty:
-        print(
+        say(
             f"{before.dataset_id[:12]} -> {after.dataset_id[:12]}: "
             f"{before.rows} -> {after.rows} rows, {before.bytes / 1e6:.1f} -> {after.bytes / 1e6:.1f} MB"
         )
         for line in found.recipe:
-            print(f"recipe {line}")
+            say(f"recipe {line}")
         for line in _shard_lines(found):
-            print(line)
+            say(line)
     return 0 if found.empty else 1
 
 
@@ -182,14 +182,14 @@ def _verify(options: argparse.Namespace) -> int:
     if faults and options.delete_bad:
         deleted = verify.delete_bad(manifest.split_reference(url)[0], faults)
     if options.json:
-        print(json.dumps({"bad": [f._asdict() for f in faults], "deleted": deleted}, indent=1))
+        say(json.dumps({"bad": [f._asdict() for f in faults], "deleted": deleted}, indent=1))
         return 1 if faults else 0
     for fault in faults:
-        print(f"bad: {fault.path} {fault.problem}. {fault.remedy}.")
+        say(f"bad: {fault.path} {fault.problem}. {fault.remedy}.")
     if not faults:
-        print(f"{url}: {'all objects are there' if options.quick else 'every byte is as written'}")
+        say(f"{url}: {'all objects are there' if options.quick else 'every byte is as written'}")
     if deleted:
-        print(f"{_count(deleted, 'shard')} deleted; run the build again, it makes them again")
+        say(f"{_count(deleted, 'shard')} deleted; run the build again, it makes them again")
     return 1 if faults else 0
 
 
@@ -206,13 +206,13 @@ def _gc(options: argparse.Namespace) -> int:
         with _bar("gc", "deletion") as tell:
             swept = sweep.sweep(url, policy, found, tell)
     if options.json:
-        print(json.dumps(_gc_json(found, swept), indent=1))
+        say(json.dumps(_gc_json(found, swept), indent=1))
         return 0
     shown = found.doomed if swept is None else swept.removed
     for doomed in shown[:_SHOWN]:
-        print(f"{doomed.kind} {doomed.name.split('/')[-1]} ({doomed.bytes} bytes)")
+        say(f"{doomed.kind} {doomed.name.split('/')[-1]} ({doomed.bytes} bytes)")
     if len(shown) > _SHOWN:
-        print(f"and {len(shown) - _SHOWN} more (--json names them)")
+        say(f"and {len(shown) - _SHOWN} more (--json names them)")
     size = sum(doomed.bytes for doomed in shown)
     lines = [
         f"{'would delete' if swept is None else 'deleted'} {_kinds(shown)}, {size / 1e6:.1f} MB",
@@ -222,9 +222,9 @@ def _gc(options: argparse.Namespace) -> int:
     ]
     if swept and swept.spared:
         lines.append(f"{len(swept.spared)} came to be wanted and stay")
-    print("; ".join(lines))
+    say("; ".join(lines))
     if not swept and shown:
-        print("nothing was deleted; add --yes to delete")
+        say("nothing was deleted; add --yes to delete")
     return 0
 
 
@@ -260,12 +260,12 @@ def _copy(options: argparse.Namespace) -> int:
         "bad": [fault._asdict() for fault in faults],
     }
     if options.json:
-        print(json.dumps(summary, indent=1))
+        say(json.dumps(summary, indent=1))
     else:
-        print(
+        say(
             f"dataset {copied.dataset.dataset_id} is commit {copied.dataset.number} of {target}; "
             f"{copied.objects} objects copied, {copied.bytes / 1e6:.1f} MB"
         )
         for fault in faults:
-            print(f"bad: {fault.path} {fault.problem}. {fault.remedy}.")
+            say(f"bad: {fault.path} {fault.problem}. {fault.remedy}.")
     return 1 if faults else 0

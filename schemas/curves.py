@@ -137,11 +137,6 @@ class Curve:
         """Returns the curve multiplied by a number."""
         return replace(self, factor=self.factor * factor)
 
-    @property
-    def is_linear(self) -> bool:
-        """Whether one straight line is the whole curve."""
-        return self.pieces().coefficients.shape[0] == 1 and len(self.coefficients) <= 2
-
 
 IDENTITY = Curve(kind="linear", coefficients=(1.0, 0.0))
 ZERO = Curve(kind="constant", coefficients=(0.0,))

@@ -1,5 +1,6 @@
 """From a YAML document and `--set a.b=c` words to a typed recipe; every refusal names the place."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
-from schemas import files
+from schemas import files, untrusted
 from schemas.errors import InputError
 
 _MAX_BYTES, _MAX_NODES = 256 * 1024, 20_000
@@ -27,15 +28,23 @@ def load(name_or_url: str, folder: Path) -> dict[str, Any]:
             name_or_url, "is no shipped recipe", f"Use one of {names}, or a .yaml file"
         )
     data = shipped.read_bytes() if is_name else files.read_bytes(name_or_url, _MAX_BYTES)
-    try:
-        document = yaml.safe_load(data)
-    except (yaml.YAMLError, RecursionError) as error:
-        raise InputError(name_or_url, f"is not YAML ({error})", "Mend the file") from error
+    document = _parsed(data, name_or_url, "Mend the file")
     if _too_many(document):
         raise InputError(name_or_url, f"holds more than {_MAX_NODES} values", "Write fewer aliases")
     if not isinstance(document, dict):
         raise InputError(name_or_url, "holds no mapping", "Write `key: value` lines")
     return document
+
+
+def _parsed(text: str | bytes, where: str, remedy: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except (
+        yaml.YAMLError,
+        RecursionError,
+        *untrusted.BROKEN,
+    ) as error:  # BROKEN: of tags such as !!bool
+        raise InputError(where, f"is not YAML ({error})", remedy) from error
 
 
 def _too_many(document: Any) -> bool:
@@ -57,7 +66,7 @@ def override(document: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
     Raises:
         InputError: a word without `=`, or a path through something that is no mapping.
     """
-    result: dict[str, Any] = yaml.safe_load(yaml.safe_dump(document))
+    result = copy.deepcopy(document)
     for word in words:
         path, equals, text = word.partition("=")
         if not equals or not path:
@@ -68,12 +77,7 @@ def override(document: dict[str, Any], words: Sequence[str]) -> dict[str, Any]:
             node = node.setdefault(part, {})
             if not isinstance(node, dict):
                 raise InputError(f"--set {word}", f"`{part}` is no mapping", "Check the path")
-        try:
-            node[last] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(
-                f"--set {word}", f"is not YAML ({error})", "Quote the value"
-            ) from error
+        node[last] = _parsed(text, f"--set {_cut(word)}", "Quote the value")
     return result
 
 
@@ -87,7 +91,8 @@ def validate(kind: Any, document: dict[str, Any], where: str) -> Any:
         value = TypeAdapter(kind).validate_python(document)
     except ValidationError as error:
         faults = "; ".join(
-            f"{_path(fault['loc'], document)}: {fault['msg']} (given: {_shorten(fault['input'])})"
+            f"{_path(fault['loc'], document)}: {fault['msg'].removeprefix('Value error, ')} "
+            f"(given: {_cut(repr(fault['input']))})"
             for fault in error.errors()
         )
         raise InputError(where, faults, "Correct these keys") from error
@@ -107,6 +112,5 @@ def _path(place: tuple[int | str, ...], document: Any) -> str:
     return ".".join(parts) or "document"
 
 
-def _shorten(value: Any) -> str:
-    text = repr(value)
+def _cut(text: str) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -81,11 +81,6 @@ class Formula:
         """Returns the formula multiplied by a number."""
         return replace(self, factor=self.factor * factor)
 
-    @property
-    def is_linear(self) -> bool:
-        """No formula is one straight line of one coordinate."""
-        return False
-
 
 def monomials(arguments: int, order: int) -> list[tuple[int, ...]]:
     """Lists the powers of all monomials up to an order, as OpenSim's MultivariatePolynomialFunction orders them."""

@@ -4,6 +4,7 @@ A commit is created exclusively under the next number; who loses the race reads 
 The dataset id is the digest of the sorted shards, so equal content has an equal id on every machine.
 """
 
+import functools
 import importlib.metadata
 import json
 import logging
@@ -88,10 +89,25 @@ class Dataset:
         """Returns the stored size of all shards."""
         return sum(shard.bytes for shard in self.shards)
 
-    @property
+    @functools.cached_property
     def statistics(self) -> Statistics:
-        """Returns the merged statistics of all shards."""
-        return total([shard.statistics for shard in self.shards])
+        """Returns the merged statistics of all shards.
+
+        Raises:
+            InputError: a shard's cannot be read, or do not add up with the others'.
+        """
+        try:
+            return total(shard.statistics for shard in self.shards)
+        except untrusted.BROKEN as error:
+            why = f"holds statistics that cannot be read ({error})"
+            raise InputError(self.url, why, "Do not trust this dataset") from error
+
+    @property
+    def lots(self) -> dict[str, dict[str, Any]]:
+        """Returns the recipe's lots of motions; none where a stranger wrote something else."""
+        motions = self.recipe.get("motions")
+        held = motions if isinstance(motions, dict) else {}
+        return {name: lot for name, lot in held.items() if isinstance(lot, dict)}
 
     @property
     def skeletons(self) -> tuple[str, ...]:

@@ -161,7 +161,10 @@ class ObjectStorage:
         if self._absent:
             raise FileNotFoundError(f"{self.url}/{path}")
         with self._guard(f"read {path}"):
-            found = obstore.get(self._store, path)
+            try:
+                found = obstore.get(self._store, path)
+            except FileNotFoundError:  # whose own words run over twenty lines
+                raise FileNotFoundError(f"{self.url}/{path}") from None
             untrusted.check_size(self.url, path, found.meta["size"])
             return memoryview(found.bytes())
 

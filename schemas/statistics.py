@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from schemas.errors import InputError
 from schemas.spool import Kept, Spool
 
 BINS = 24
@@ -237,7 +238,7 @@ class _Lines(Mapping[str, V], Generic[V]):
         return {sys.intern(name): text for name, _, text in lines}
 
     def __getitem__(self, name: str) -> V:
-        return self._of(self._read()[name])
+        return self._value(self._read()[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._read())
@@ -247,7 +248,14 @@ class _Lines(Mapping[str, V], Generic[V]):
 
     def items(self) -> Any:
         """Yields all, read once."""
-        return ((name, self._of(text)) for name, text in self._read().items())
+        return ((name, self._value(text)) for name, text in self._read().items())
+
+    def _value(self, text: str) -> V:
+        try:
+            return self._of(text)
+        except (OverflowError, TypeError, ValueError) as error:
+            why = f"cannot be read ({error})"
+            raise InputError("a shard's statistics", why, "Do not trust this dataset") from error
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Mapping) and dict(self.items()) == dict(other.items())

@@ -25,6 +25,7 @@ from schemas.shards import ShardContents
 from schemas.skeleton import SkeletonSpec
 
 _READERS = 16
+_MEND = "Run python -m pipeline verify --delete-bad, then build again"
 _NAMES = frozenset(spec.name for spec in ARRAYS) | {"image", "image_offset"}
 
 
@@ -135,7 +136,7 @@ class Store:
             raise InputError(
                 f"{self.url}/{full}",
                 "holds other bytes than were written",
-                "Run python -m pipeline verify --delete-bad, then build again",
+                _MEND,
             )
         return again
 
@@ -206,9 +207,15 @@ class Store:
         """Reads a skeleton back and checks that it is the one named.
 
         Raises:
-            InputError: it is not.
+            InputError: it is not, or is missing or broken.
         """
-        spec = SkeletonSpec.from_json(self.get_bytes(f"skeletons/{fingerprint}.json").decode())
+        path = f"skeletons/{fingerprint}.json"
+        try:
+            spec = SkeletonSpec.from_json(self._get_small(path))
+        except InputError:
+            raise
+        except ValueError as error:
+            raise InputError(f"{self.url}/{path}", f"cannot be read ({error})", _MEND) from error
         if spec.fingerprint != fingerprint:
             raise InputError(
                 fingerprint, "the stored skeleton has another fingerprint", "Build again"
@@ -222,8 +229,18 @@ class Store:
         return digest
 
     def read_model(self, digest: str) -> bytes:
-        """Reads the `.osim` of that sha256."""
-        return self.get_bytes(f"models/{digest}.osim")
+        """Reads the `.osim` of that sha256.
+
+        Raises:
+            InputError: it is missing.
+        """
+        return self._get_small(f"models/{digest}.osim")
+
+    def _get_small(self, path: str) -> bytes:
+        try:
+            return self.get_bytes(path)
+        except FileNotFoundError as error:
+            raise InputError(f"{self.url}/{path}", "is missing", _MEND) from error
 
 
 def listed_digests(root: Mapping[str, Any]) -> dict[str, str]:

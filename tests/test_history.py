@@ -1,5 +1,6 @@
 """The history tells what was published; a name is given once; a difference says which shards and why."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -151,7 +152,7 @@ def test_a_shard_that_grew_is_a_changed_one() -> None:
     url = "memory://grown"
     old = shard(url, 1)
     key = old.key.__class__(source="synth", lot="squat", split="train", members=(1, 2, 3))
-    new = old.__class__(**{**old.__dict__, "key": key, "action_key": "f" * 64})
+    new = dataclasses.replace(old, key=key, action_key="f" * 64)
     before = manifest.publish(url, {}, [old])
     after = manifest.publish(url, {}, [new])
     (changed,) = history.difference(before, after).changed
@@ -160,8 +161,8 @@ def test_a_shard_that_grew_is_a_changed_one() -> None:
 
 def test_reasons_that_are_not_known_are_said_to_be() -> None:
     old = shard("memory://unknown", 1)
-    bare = old.__class__(**{**old.__dict__, "inputs": {}})
-    other = old.__class__(**{**bare.__dict__, "action_key": "f" * 64})
+    bare = dataclasses.replace(old, inputs={})
+    other = dataclasses.replace(bare, action_key="f" * 64)
     assert history.reasons(bare, other) == ("the shards do not say what they were made of",)
     assert history.reasons(old, old) == ("the same inputs gave other bytes",)
 

@@ -16,7 +16,8 @@ from tiny_recipes import LOTS, every_object, keys, lab_motion, photographs, run,
 from pipeline import build, forecast, planning
 from schemas.errors import InputError
 from schemas.recipes import Camera, CocoRecipe, People, Recipe, Scene, SynthRecipe, Wardrobe
-from schemas.shards import ShardKey
+from schemas.shards import ShardKey, ShardReceipt
+from schemas.statistics import Statistics
 from schemas.store import Store
 from workers import osim, produce
 
@@ -385,3 +386,34 @@ def test_a_forecast_counts_bytes_hours_and_reasons(pictures: Path, tmp_path: Pat
     assert second["reasons"] == {"settings.jpeg_quality: 92 -> 50": len(built.shards)}
     assert len(second["no_longer_wanted"]) == len(built.shards)
     json.dumps(second, allow_nan=False)
+
+
+def test_the_nearest_shard_is_found_without_comparing_receipts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def of(first: int, last: int) -> ShardKey:
+        members = tuple(range(first, last))
+        return ShardKey(source="coco", lot="persons", split="train", members=members)
+
+    def receipt(number: int, first: int, last: int) -> ShardReceipt:
+        return ShardReceipt(
+            action_key=f"{number:064x}",
+            key=of(first, last),
+            rows=last - first,
+            bytes=0,
+            root="",
+            statistics=Statistics(),
+            quarantine=(),
+            skeleton="",
+            inputs={"settings": {"shard": number}},
+        )
+
+    before = planning._Before([receipt(1, 0, 40), receipt(2, 40, 100), receipt(3, 100, 140)])
+    job = produce.Job(
+        url="", recipe={}, key=of(20, 120), action_key="", inputs={"settings": {}}, samples=100
+    )
+    compared: list[object] = []
+    monkeypatch.setattr(ShardReceipt, "__eq__", lambda *both: bool(compared.append(both)))
+    reasons = before.reasons(job)  # of 500 members by each other: a twentieth of a second a shard
+    assert reasons == ("members: 40 joined, 0 left", "settings.shard: 2 -> (none)")
+    assert not compared

@@ -1,8 +1,10 @@
 """Garbage collection keeps what commits, tags and builds name, wherever it is stopped and whoever comes between."""
 
 import contextlib
+import dataclasses
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,9 +14,11 @@ from tiny_history import every_object, publish, shard, whole_shards_are_whole
 from wrapped_objects import Crash, Wrapped, wrap
 
 from pipeline import history, inventory, sweep, verify
-from schemas import leases, manifest
+from schemas import leases, manifest, receipts
 from schemas.errors import InputError
 from schemas.shards import ShardReceipt
+from schemas.spool import Spool
+from schemas.statistics import Statistics
 from schemas.store import Store
 
 NOW = timedelta(0)
@@ -121,10 +125,45 @@ def test_skeletons_models_and_dead_leases_go_with_the_last_that_names_them(
 
 def test_a_model_that_only_the_shard_itself_names_is_kept(seen: Wrapped) -> None:
     receipt = shard(seen.url, 1)
-    silent = type(receipt)(**{**receipt.__dict__, "inputs": {}})
+    silent = dataclasses.replace(receipt, inputs={})
     manifest.publish(seen.url, {}, [silent])
     assert collect(seen.url).removed == []
     assert len(Store(seen.url).list_paths("models")) == 1
+
+
+def test_shards_are_asked_for_their_models_once_and_not_for_every_stray_one(seen: Wrapped) -> None:
+    silent = dataclasses.replace(shard(seen.url, 1), inputs={})
+    manifest.publish(seen.url, {}, [silent])
+    for number in range(5):
+        Store(seen.url).put_model(f"model {number}".encode())
+    assert len(collect(seen.url).removed) == 5
+    asked = seen.calls.count(("get", inventory.root_of(silent.action_key)))
+    assert asked == 2  # by the survey, and by the sweep
+
+
+def test_manifests_are_looked_at_one_at_a_time(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    some = Statistics(names={"movement": {"squat": 1}})
+    for number in range(20):
+        manifest.publish(url, {}, [dataclasses.replace(shard(url, number), statistics=some)])
+    Store(url).put_model(b"stray")
+    settle(url)
+    alive: weakref.WeakSet[Spool] = weakref.WeakSet()
+    most = [0]
+    model_of = inventory.model_of
+
+    class Counted(Spool):
+        def __init__(self) -> None:
+            super().__init__()
+            alive.add(self)
+
+    def counted(receipt: ShardReceipt) -> str | None:
+        most.append(len(alive))
+        return model_of(receipt)
+
+    monkeypatch.setattr(receipts, "Spool", Counted)
+    monkeypatch.setattr(inventory, "model_of", counted)
+    assert len(collect(url, ALL).removed) == 1
+    assert 1 <= max(most) <= 2  # each may hold a file open
 
 
 def test_names_that_are_not_ours_are_left_alone(url: str) -> None:

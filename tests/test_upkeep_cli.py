@@ -65,7 +65,7 @@ def test_spans_that_no_calendar_holds_are_refused(
 ) -> None:
     with pytest.raises(SystemExit, match="2"):
         run("gc", url, option, value)
-    assert f"argument {option}: invalid" in capsys.readouterr().err
+    assert f"argument {option}: '{value}' is no number up to 1,000,000" in capsys.readouterr().err
 
 
 def test_tags_are_made_listed_and_deleted(run: Run, url: str) -> None:
