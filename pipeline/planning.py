@@ -74,13 +74,14 @@ def plan(recipe: Recipe, url: str) -> Plan:
         raise InputError(url, why, f"Leave out @{reference}, or choose a name without @")
     jobs = tuple(produce.plan(recipe, url))
     begun = Store(url).action_keys()
-    newest, complete = _newest(url)
+    spool = Spool()
+    newest, complete = _newest(url, spool)
     known = {shard.action_key: shard for shard in (newest.shards if newest else ())}
     there = [job for job in jobs if job.action_key in begun]
     present = {
         job.action_key: _for(job, known[job.action_key]) for job in there if job.action_key in known
     }
-    recalled = _recall([job for job in there if job.action_key not in known])
+    recalled = _recall([job for job in there if job.action_key not in known], spool)
     return Plan(
         jobs=jobs,
         present=present | recalled,
@@ -95,14 +96,14 @@ def _for(job: produce.Job, receipt: ShardReceipt) -> ShardReceipt:
     return receipt if receipt.key == job.key else replace(receipt, key=job.key)
 
 
-def _newest(url: str) -> tuple[manifest.Dataset | None, manifest.Dataset | None]:
+def _newest(url: str, spool: Spool) -> tuple[manifest.Dataset | None, manifest.Dataset | None]:
     """Returns the newest state and the newest complete one; none where a manifest was deleted.
 
     The shards themselves then say what they are, and publishing puts the manifest back.
     """
     try:
-        newest = manifest.find_dataset(url)
-        return newest, _complete(newest)
+        newest = manifest.find_dataset(url, spool)
+        return newest, _complete(newest, spool)
     except InputError as error:
         if not isinstance(error.__cause__, FileNotFoundError):
             raise
@@ -110,20 +111,19 @@ def _newest(url: str) -> tuple[manifest.Dataset | None, manifest.Dataset | None]
         return None, None
 
 
-def _complete(newest: manifest.Dataset | None) -> manifest.Dataset | None:
+def _complete(newest: manifest.Dataset | None, spool: Spool) -> manifest.Dataset | None:
     if newest is None or newest.commit.complete or newest.commit.last_complete is None:
         return newest if newest is not None and newest.commit.complete else None
     commit = manifest.read_commit(newest.url, newest.commit.last_complete)
-    shards = manifest.read_shards(newest.url, commit.dataset_id)
+    shards = manifest.read_shards(newest.url, commit.dataset_id, spool)
     return manifest.Dataset(url=newest.url, commit=commit, shards=shards)
 
 
-def _recall(jobs: Sequence[produce.Job]) -> dict[str, ShardReceipt]:
+def _recall(jobs: Sequence[produce.Job], spool: Spool) -> dict[str, ShardReceipt]:
     if not jobs:
         return {}
     with ThreadPoolExecutor(_READERS) as pool:
         found = pool.map(produce.recall, jobs)
-        spool = Spool()
         return {r.action_key: receipts.spooled(r, spool) for r in found if r is not None}
 
 

@@ -224,7 +224,7 @@ def _stray_models(url: str, marks: _Marks, limit: datetime) -> list[Doomed]:
     if not listed:
         return []
     named, keys = set[str](), set[str]()
-    for name in sorted(marks.manifests):  # one at a time: each holds a file open
+    for name in sorted(marks.manifests):  # one at a time: each is many receipts
         for receipt in manifest.read_shards(url, name):
             if model_named := inventory.model_of(receipt):
                 named.add(model_named)

@@ -21,6 +21,7 @@ import pyarrow as pa
 from schemas import receipts, untrusted
 from schemas.errors import InputError
 from schemas.shards import ShardReceipt
+from schemas.spool import Spool
 from schemas.statistics import Statistics, total
 from schemas.store import Store
 
@@ -189,15 +190,15 @@ def read_commit(url: str, number: int) -> Commit:
         )
 
 
-def read_shards(url: str, dataset_id: str) -> tuple[ShardReceipt, ...]:
-    """Reads a manifest.
+def read_shards(url: str, dataset_id: str, spool: Spool | None = None) -> tuple[ShardReceipt, ...]:
+    """Reads a manifest; with a spool its statistics wait there.
 
     Raises:
         InputError: it is not there, or is none, or is not what its name says.
     """
     with readable(url, f"manifests/{dataset_id}"):
         data = Store(url).objects.get(manifest_path(dataset_id))
-        found = receipts.from_parquet(data)
+        found = receipts.from_parquet(data, spool)
         if receipts.identity_of(found) != dataset_id:
             raise ValueError("its content is not what its name says")
         return found
@@ -243,12 +244,12 @@ def open_dataset(url: str) -> Dataset:
     return Dataset(url=base, commit=commit, shards=read_shards(base, commit.dataset_id))
 
 
-def find_dataset(url: str) -> Dataset | None:
+def find_dataset(url: str, spool: Spool | None = None) -> Dataset | None:
     """Opens the newest state, complete or not, or returns None where nothing is published."""
     commit, _ = _head(url)
     if commit is None:
         return None
-    return Dataset(url=url, commit=commit, shards=read_shards(url, commit.dataset_id))
+    return Dataset(url=url, commit=commit, shards=read_shards(url, commit.dataset_id, spool))
 
 
 def _head(url: str) -> tuple[Commit | None, int]:

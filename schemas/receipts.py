@@ -148,13 +148,12 @@ def spooled(receipt: ShardReceipt, spool: Spool) -> ShardReceipt:
     return from_json(to_json(receipt), spool)
 
 
-def from_parquet(data: bytes | memoryview) -> tuple[ShardReceipt, ...]:
-    """Reads a manifest.
+def from_parquet(data: bytes | memoryview, spool: Spool | None = None) -> tuple[ShardReceipt, ...]:
+    """Reads a manifest; with a spool its statistics wait there.
 
     Raises:
         KeyError, TypeError, ValueError, OSError, pyarrow.ArrowException: it is none.
     """
-    spool = Spool()
     return tuple(from_json(untrusted.json_object(text), spool) for text in _receipt_texts(data))
 
 

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from schemas.errors import InputError
-from schemas.spool import Kept, Spool
+from schemas.spool import Kept, Packed, Spool
 
 BINS = 24
 MAX_NAMES = 64
@@ -180,17 +180,15 @@ class Statistics:
     def from_json(cls, data: dict[str, Any], spool: Spool | None = None) -> "Statistics":
         """Takes what `to_json` wrote, and reads it when asked for: TypeError or ValueError for what it is not.
 
-        With a spool the texts wait there: a driver holds thousands of receipts and looks at few of their statistics.
+        Texts wait in the spool, or packed: a driver holds thousands of receipts and looks at few of their statistics.
 
         Shards of before the histograms were one text have none that can be added to; they are passed over.
         """
         texts = [data["histograms"], data.get("names", "")]
         if not all(isinstance(text, str | dict) for text in texts):
             raise TypeError("statistics of another form")
-        histograms, names = (
-            spool.keep(text) if spool and text else text
-            for text in (text if isinstance(text, str) else "" for text in texts)
-        )
+        keep = spool.keep if spool else Packed
+        histograms, names = (keep(text if isinstance(text, str) else "") for text in texts)
         return cls(
             histograms=_Lines(histograms, Histogram.from_text),
             names=_Lines(names, _read_counts),
@@ -222,16 +220,16 @@ class _Lines(Mapping[str, V], Generic[V]):
 
     __slots__ = ("_of", "_text")
 
-    def __init__(self, text: str | Kept, of: Callable[[str], V]) -> None:
+    def __init__(self, text: Kept | Packed, of: Callable[[str], V]) -> None:
         self._text, self._of = text, of
 
     @property
     def text(self) -> str:
         """Returns a line each."""
-        return self._text if isinstance(self._text, str) else self._text.read()
+        return self._text.read()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.text, self._of)
+        return type(self), (Packed(self.text), self._of)
 
     def _read(self) -> dict[str, str]:
         lines = (line.partition(" ") for line in self.text.split("\n") if line)

@@ -3,6 +3,7 @@
 import dataclasses
 import io
 import json
+import tempfile
 import threading
 import tracemalloc
 from pathlib import Path
@@ -102,6 +103,13 @@ def test_who_holds_many_receipts_holds_little_of_each() -> None:
     assert after / count < 2000
     assert peak - after < 300 * 20_000  # of one row group, not of all
     assert receipts.from_parquet(data) == tuple(held) == tuple(made)
+
+
+def test_a_reader_makes_no_temporary_file(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    manifest.publish(url, {}, [wide(1)])
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda **_: pytest.fail("a temporary file"))
+    shards = manifest.open_dataset(url).shards
+    assert shards[0].statistics == wide(1).statistics
 
 
 def test_what_is_published_is_what_is_opened(url: str) -> None:
