@@ -86,7 +86,7 @@ def submit(head: dict[str, str], *command: str) -> str:
         env=environment | {"RAY_ADDRESS": head["RAY_API_SERVER_ADDRESS"]},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=800,  # only guards against hanging
     )
     output = done.stdout + done.stderr
     assert done.returncode == 0, output[-6000:]
