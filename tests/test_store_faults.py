@@ -184,18 +184,8 @@ def test_a_full_disk_ends_the_build_and_the_next_one_goes_on(limit: int, tmp_pat
     words = [f"images={folder}", f"annotations={folder}/persons.json", "image_px=64"]
     words = [w for word in [*words, "shard_samples=8"] for w in ("--set", word)]
     # -B, or bytecode would be cut short and kept.
-    order = [
-        "-B",
-        "-m",
-        "pipeline",
-        "build",
-        "coco_lower",
-        "--to",
-        url,
-        "--engine",
-        "local",
-        *words,
-    ]
+    command = "-B -m pipeline build coco_lower --engine local --to"
+    order = [*command.split(), url, *words]
     done = subprocess.run(
         [sys.executable, *order],
         capture_output=True,
