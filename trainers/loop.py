@@ -231,9 +231,8 @@ def _train(
             run.history.steps.append(record)
             yield record
             started = time.perf_counter()
-    except (
-        torch.OutOfMemoryError
-    ) as error:  # of the net, or of a batch that is being prepared beside it
+    except torch.OutOfMemoryError as error:
+        # Of the net, or of a batch that is being prepared beside it.
         raise InputError(
             f"batch={run.recipe.batch}",
             "does not fit into the GPU's memory",
